@@ -1,0 +1,19 @@
+//! **lwt**: which virtual machines depend on each other, from nothing but the CPU time that the
+//! hypervisor accounts to each of them.
+//!
+//! The modules, in the order in which data flows through them:
+//!
+//! collect -> transport -> window -> model -> cluster -> dependencies -> events
+
+pub mod simd;
+pub mod types;
+
+pub mod collect;
+pub mod transport;
+pub mod window;
+pub mod model;
+pub mod cluster;
+pub mod dependencies;
+pub mod events;
+pub mod evaluate;
+pub mod simulate;

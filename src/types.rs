@@ -1,0 +1,146 @@
+//! The words that every module shares. What they mean stands in the README; what is peculiar to one
+//! stage stands in that stage's module.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The most CPU that one VM can be said to use in a tick: 536 cores, in parts per million of one core.
+///
+/// The largest machine that a cloud rents has 448 virtual CPUs. The bound makes the product of two
+/// samples fit 58 bits, so that 32 of them can be added in an `i64` before they are carried into an
+/// `i128` (see `window`).
+pub const MAX_CPU_PPM: u32 = (1 << 29) - 1;
+
+/// The longest name of a host or VM, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// Index of a sampling period since the Unix epoch (or since any fixed origin): the period that ends at
+/// `t` is tick `t / period - 1`.
+pub type Tick = i64;
+
+/// The hypervisor that a sample came from. An attribute of a VM, not part of its identity: VMs migrate.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct HostId(Arc<str>);
+
+/// A VM: its UUID where the hypervisor gives one, else `host/name`, else its name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct VmId(Arc<str>);
+
+impl HostId {
+    /// The host called `name`.
+    pub fn new(name: &str) -> Self {
+        HostId(name.into())
+    }
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl VmId {
+    /// The VM whose identity is `id`.
+    pub fn new(id: &str) -> Self {
+        VmId(id.into())
+    }
+    /// Its identity as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for VmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Consecutive samples of one VM, read on one host: `cpu_ppm[i]` is its CPU use in tick `first + i`, in
+/// parts per million of one core, at most [`MAX_CPU_PPM`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Samples {
+    /// Whose samples they are.
+    pub vm: VmId,
+    /// Where the VM ran.
+    pub host: HostId,
+    /// The tick of the first one.
+    pub first: Tick,
+    /// One value a tick.
+    pub cpu_ppm: Vec<u32>,
+}
+
+/// Why a piece of input could not be used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A line longer than its format allows.
+    TooLong,
+    /// A line that is not of the recognised format (too few fields, not UTF-8, broken JSON).
+    Malformed,
+    /// A field that should hold a number and does not (`NaN` and infinity are none).
+    NotANumber,
+    /// A negative CPU use or counter.
+    Negative,
+    /// More CPU than any machine has ([`MAX_CPU_PPM`]): a counter that underflowed, or cells of another unit.
+    Implausible,
+    /// A host or VM name that is empty or longer than [`MAX_NAME_BYTES`].
+    BadName,
+    /// A time that cannot be read or lies outside the years 1970 to 2200.
+    BadTime,
+    /// The version of a message that this program does not know.
+    UnknownVersion,
+    /// A second reading of the same VM, on the same host, for the same time.
+    Duplicate,
+    /// A reading older than the one before it of the same VM on the same host.
+    OutOfOrder,
+    /// A reading for a pane that is closed.
+    Late,
+    /// Two VMs printed under one name in one block: which is which cannot be known, neither is used.
+    Ambiguous,
+    /// Sampled more coarsely than the analysis' period.
+    TooCoarse,
+}
+
+impl Reason {
+    /// The name that counts and dead letters carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::TooLong => "too_long",
+            Reason::Malformed => "malformed",
+            Reason::NotANumber => "not_a_number",
+            Reason::Negative => "negative",
+            Reason::Implausible => "implausible",
+            Reason::BadName => "bad_name",
+            Reason::BadTime => "bad_time",
+            Reason::UnknownVersion => "unknown_version",
+            Reason::Duplicate => "duplicate",
+            Reason::OutOfOrder => "out_of_order",
+            Reason::Late => "late",
+            Reason::Ambiguous => "ambiguous",
+            Reason::TooCoarse => "too_coarse",
+        }
+    }
+}
+
+/// Input that was refused: kept apart and counted, so that nothing vanishes silently.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadLetter {
+    /// Why.
+    pub reason: Reason,
+    /// Where it came from, for a person: `mix.csv:17, column web1`.
+    pub origin: String,
+    /// What was refused, as it came, at most [`DeadLetter::KEPT_BYTES`].
+    pub bytes: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// How much of what was refused is kept.
+    pub const KEPT_BYTES: usize = 4096;
+}
