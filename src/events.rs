@@ -1,1 +1,144 @@
-//! (to come)
+//! What changed, for people and programs that subscribe: each consolidated difference of a window becomes
+//! one event. Nothing is compared here, the differences come from the dataflow.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::dependencies::{Fact, State};
+use crate::transport::records::{Event, EventData, Record, Topic, Versioned};
+use crate::types::VmId;
+
+/// The `source` of every event.
+const SOURCE: &str = "/lwt";
+
+/// The events of the window that ends at `window_end_ms` (Unix milliseconds), in the order of `changes`
+/// (consolidated), closed by `lwt.window.completed`.
+///
+/// A VM that wakes is `lwt.vm.active`; one that is gone only that, whatever it did before.
+pub fn events(changes: &[(Fact, isize)], window_end_ms: i64) -> Vec<Event> {
+    let gone = |vm: &VmId| changes.binary_search(&(Fact::Alive(vm.clone()), -1)).is_ok();
+    let mut events: Vec<Event> = changes
+        .iter()
+        .filter(|(fact, diff)| !matches!(fact, Fact::Idle(vm) if *diff < 0 && gone(vm)))
+        .map(|(fact, diff)| event(fact, *diff > 0, window_end_ms))
+        .collect();
+    events.push(envelope("lwt.window.completed", None, EventData { v: 1, window_end_ms, ..EventData::default() }));
+    events
+}
+
+/// What a window publishes: the memberships and pairs that changed, as `state` has them after it, and the
+/// events. What did not change is not said again.
+pub fn records(changes: &[(Fact, isize)], state: &State, window_end_ms: i64) -> Vec<Record> {
+    let vms: BTreeSet<&VmId> = changes.iter().filter_map(|(fact, _)| moved(fact)).collect();
+    let assignments = vms.into_iter().map(|vm| {
+        let value = state.knows(vm).then(|| versioned(state.assignment(vm), window_end_ms));
+        Record { topic: Topic::Assignments, key: vm.to_string(), value }
+    });
+    let pairs = changes.iter().filter_map(|(fact, _)| if let Fact::Pair(a, b) = fact { Some((a, b)) } else { None });
+    let dependencies = pairs.map(|(a, b)| {
+        let value = state.dependency(a, b).map(|pair| versioned(pair, window_end_ms));
+        Record { topic: Topic::Dependencies, key: pair_key(a, b), value }
+    });
+    let events = events(changes, window_end_ms).into_iter().map(|event| {
+        let key = event.subject.clone().unwrap_or_default();
+        Record { topic: Topic::Events, key, value: serde_json::to_value(event).ok() }
+    });
+    assignments.chain(dependencies).chain(events).collect()
+}
+
+fn moved(fact: &Fact) -> Option<&VmId> {
+    match fact {
+        Fact::Alive(vm) | Fact::Member(vm, _) => Some(vm),
+        Fact::Idle(_) | Fact::Pair(..) => None,
+    }
+}
+
+fn versioned(record: impl serde::Serialize, window_end_ms: i64) -> serde_json::Value {
+    let whole = Versioned { v: 1, window_end_ms, record };
+    serde_json::to_value(whole).expect("plain records are always JSON")
+}
+
+fn event(fact: &Fact, begins: bool, window_end_ms: i64) -> Event {
+    let data = EventData { v: 1, window_end_ms, ..EventData::default() };
+    let of = |yes: &'static str, no: &'static str| if begins { yes } else { no };
+    match fact {
+        Fact::Alive(vm) => about(of("lwt.vm.appeared", "lwt.vm.gone"), vm, data),
+        Fact::Idle(vm) => about(of("lwt.vm.idle", "lwt.vm.active"), vm, data),
+        Fact::Member(vm, ensemble) => {
+            let data = EventData { ensemble: Some(ensemble.as_str().to_string()), ..data };
+            about(of("lwt.ensemble.joined", "lwt.ensemble.left"), vm, data)
+        }
+        Fact::Pair(a, b) => {
+            let data = EventData { a: Some(a.clone()), b: Some(b.clone()), ..data };
+            let kind = of("lwt.dependency.appeared", "lwt.dependency.vanished");
+            envelope(kind, Some(pair_key(a, b)), data)
+        }
+    }
+}
+
+fn about(kind: &str, vm: &VmId, data: EventData) -> Event {
+    envelope(kind, Some(vm.as_str().to_string()), EventData { vm: Some(vm.clone()), ..data })
+}
+
+/// A pair as the key of a topic: a JSON array.
+pub fn pair_key(a: &VmId, b: &VmId) -> String {
+    serde_json::json!([a, b]).to_string()
+}
+
+fn envelope(kind: &str, subject: Option<String>, data: EventData) -> Event {
+    let about = [Some(kind), subject.as_deref(), data.ensemble.as_deref()];
+    let id = about.into_iter().flatten().fold(data.window_end_ms.to_string(), |id, part| id + "/" + part);
+    let time = Timestamp::from_millisecond(data.window_end_ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
+    Event {
+        specversion: "1.0".into(),
+        id,
+        source: SOURCE.into(),
+        kind: kind.into(),
+        subject,
+        time,
+        datacontenttype: "application/json".into(),
+        data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependencies::Ensemble;
+
+    fn check(changes: &[(Fact, isize)], expected: &[&str]) {
+        let mut changes = changes.to_vec();
+        changes.sort();
+        let events = events(&changes, 1_700_000_000_000);
+        let shown: Vec<_> = events.iter().map(|e| format!("{} {}", e.kind, e.subject.as_deref().unwrap_or("."))).collect();
+        assert_eq!(shown, expected);
+        let mut ids: Vec<_> = events.iter().map(|e| &e.id).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), events.len(), "ids are unique");
+    }
+
+    #[test]
+    fn a_difference_is_an_event() {
+        let (a, b, e, f) = (VmId::new("a"), VmId::new("b"), Ensemble::new("e1"), Ensemble::new("e2"));
+        check(&[], &["lwt.window.completed ."]);
+        check(&[(Fact::Alive(a.clone()), 1), (Fact::Idle(a.clone()), 1)], &["lwt.vm.appeared a", "lwt.vm.idle a", "lwt.window.completed ."]);
+        check(&[(Fact::Idle(a.clone()), -1)], &["lwt.vm.active a", "lwt.window.completed ."]);
+        check(&[(Fact::Alive(a.clone()), -1), (Fact::Idle(a.clone()), -1)], &["lwt.vm.gone a", "lwt.window.completed ."]);
+        check(
+            &[(Fact::Member(a.clone(), e), -1), (Fact::Member(a.clone(), f), 1), (Fact::Pair(a, b), -1)],
+            &["lwt.ensemble.left a", "lwt.ensemble.joined a", "lwt.dependency.vanished [\"a\",\"b\"]", "lwt.window.completed ."],
+        );
+    }
+
+    #[test]
+    fn an_event_is_a_cloud_event() {
+        let vm = VmId::new("web 1");
+        let json = serde_json::to_string(&events(&[(Fact::Alive(vm), 1)], 1_700_000_000_000)[0]).unwrap();
+        assert_eq!(
+            json,
+            r#"{"specversion":"1.0","id":"1700000000000/lwt.vm.appeared/web 1","source":"/lwt","type":"lwt.vm.appeared","subject":"web 1","time":"2023-11-14T22:13:20Z","datacontenttype":"application/json","data":{"v":1,"window_end_ms":1700000000000,"vm":"web 1"}}"#
+        );
+    }
+}

@@ -1,1 +1,4 @@
-//! (to come)
+//! Where samples come from and where records go.
+
+pub mod records;
+pub mod sink;

@@ -1,0 +1,90 @@
+//! The command line: one subcommand a file. Translates between arguments and the library, and prints.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{ConfigError, RawConfig, Wrong};
+
+mod analyze;
+mod check;
+mod demo;
+mod evaluate;
+mod output;
+mod progress;
+mod run;
+mod session;
+mod simulate;
+
+/// Finds out which virtual machines depend on each other, from nothing but how much CPU each of them uses.
+#[derive(Parser)]
+#[command(name = "lwt", version, arg_required_else_help = true, max_term_width = 110, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  lwt demo                                   a simulated datacenter, analysed live
+  xentop -b -f -d 1 -i 900 | lwt analyze -   15 minutes of this Xen host
+  lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Analyze(analyze::Args),
+    Run(run::Args),
+    Evaluate(evaluate::Args),
+    Simulate(simulate::Args),
+    Check(check::Args),
+    /// Prints a script that completes lwt's arguments in a shell.
+    #[command(after_help = "Example:\n  lwt completions bash > /etc/bash_completion.d/lwt")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses `args`, runs what they ask for, and says how it went: 0 done, 1 failed, 2 wrong use.
+pub fn main(args: impl Iterator<Item = OsString>, environment: impl Iterator<Item = (String, String)>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are printed so too, and are no failure.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let mut raw = RawConfig::default();
+    let done = raw.set_environment(environment).map_err(anyhow::Error::from).and_then(|()| dispatch(cli.command, raw));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lwt: {error:#}");
+            ExitCode::from(if error.is::<ConfigError>() || error.is::<Wrong>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(command: Command, raw: RawConfig) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match command {
+        Command::Demo(args) => demo::run(&args, raw, &mut out)?,
+        Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
+        Command::Run(args) => run::run(&args, raw, &mut out)?,
+        Command::Evaluate(args) => evaluate::run(args, &mut out)?,
+        Command::Simulate(args) => simulate::run(args, &mut out)?,
+        Command::Check(args) => check::run(&args, raw, &mut out)?,
+        Command::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out),
+    }
+    Ok(out.flush()?)
+}
+
+/// Whoever read our output has seen enough (`lwt ... | head`).
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+    error.chain().any(broken)
+}

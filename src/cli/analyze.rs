@@ -1,0 +1,249 @@
+//! `lwt analyze`: a recording in, ensembles out.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use super::output::{self, Outcome};
+use super::progress::Progress;
+use super::session::{self, Happened};
+use crate::config::{Config, RawConfig};
+use crate::dependencies::State;
+use crate::evaluate::{Score, Truth};
+use crate::pipeline::{Plan, Summary};
+use crate::simd::Simd;
+use crate::transport::file::{Options, Trace};
+use crate::transport::wire;
+use crate::types::{DeadLetter, Reason};
+
+/// Finds out, from a recording of CPU use, which VMs work together.
+///
+/// Reads xentop -b output, CSV (t,vm,cpu or a column a VM) and sample messages, plain, gzip or zstd; which it
+/// is, is recognised.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The recording; - is standard input.
+    trace: PathBuf,
+    /// How ensembles are found.
+    #[arg(long, value_name = "kmeans", help_heading = "Method")]
+    engine: Option<String>,
+    /// How many clusters K-means makes.
+    #[arg(long, value_name = "K|auto", help_heading = "Method")]
+    clusters: Option<String>,
+    /// Order of the AR models.
+    #[arg(long, value_name = "P|auto", help_heading = "Method")]
+    order: Option<String>,
+    /// How the AR models are fitted.
+    #[arg(long, value_name = "yule-walker|least-squares", help_heading = "Method")]
+    fit: Option<String>,
+    /// A change counts when M of the last N windows say so [default: 2/3].
+    #[arg(long, value_name = "M/N", help_heading = "Method")]
+    hysteresis: Option<String>,
+    /// Seed of K-means' starts.
+    #[arg(long, help_heading = "Method")]
+    seed: Option<String>,
+    /// How much of the past is looked at [default: 5m].
+    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
+    window: Option<String>,
+    /// How far the window slides [default: 1m].
+    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
+    hop: Option<String>,
+    /// Sampling period to resample to [default: the recording's own].
+    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
+    period: Option<String>,
+    /// Format of the recording: long, wide, xentop or ndjson [default: recognised].
+    #[arg(long, value_name = "FORMAT", help_heading = "Input")]
+    input_format: Option<String>,
+    /// Cells of a wide CSV are cumulative CPU nanoseconds [default: recognised].
+    #[arg(long, help_heading = "Input")]
+    counters: bool,
+    /// Write what was refused, and why, to this file (a JSON object a line).
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    dead_letter: Option<PathBuf>,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Output")]
+    format: Format,
+    /// With json: a line for every window, before the last one for the end.
+    #[arg(long, help_heading = "Output")]
+    each_window: bool,
+    /// Score what was found against this truth (CSV: vm,ensemble).
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    truth: Option<PathBuf>,
+    /// Worker threads [default: 1].
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Any other key of a pipeline file (lwt check --keys lists them).
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Vector instructions to use, for tests.
+    #[arg(long, value_enum, hide = true)]
+    simd: Option<Simd>,
+}
+
+const EXAMPLES: &str = "Examples:
+  lwt analyze xentop.log --period 1s
+  lwt analyze trace.csv.gz --truth truth.csv
+  lwt analyze trace.csv --engine kmeans --order 45 --clusters 14 --hop 5m --format json --each-window
+  lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
+
+/// What is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One object a line; the last one is the final state.
+    Json,
+    /// For Graphviz.
+    Dot,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Wrong use, input that cannot be read, or less of it than one window.
+pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
+    let config = configure(args, raw)?;
+    let truth = args.truth.as_ref().map(|path| read_truth(path)).transpose()?;
+    let trace = open(&config)?;
+    trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
+    let period_ms = trace.period_ms();
+    let plan = session::plan(&config, period_ms, false, args.simd.unwrap_or_else(Simd::detect))?;
+    let mut analysis = Analysis::new(args, truth, trace.size())?;
+    let mut trace = trace;
+    let feed = Box::new(move |batch: &mut _| trace.read(batch));
+    let state = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
+    analysis.finish(&state, &plan, period_ms, out)
+}
+
+fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
+    let flags = [
+        ("engine.kind", "--engine", &args.engine),
+        ("engine.clusters", "--clusters", &args.clusters),
+        ("engine.order", "--order", &args.order),
+        ("engine.fit", "--fit", &args.fit),
+        ("engine.hysteresis", "--hysteresis", &args.hysteresis),
+        ("engine.seed", "--seed", &args.seed),
+        ("window.length", "--window", &args.window),
+        ("window.hop", "--hop", &args.hop),
+        ("window.period", "--period", &args.period),
+        ("source.format", "--input-format", &args.input_format),
+        ("engine.workers", "--workers", &args.workers),
+    ];
+    args.set.iter().try_for_each(|pair| raw.set_pair(pair))?;
+    for (key, flag, value) in flags {
+        value.as_ref().map_or(Ok(()), |value| raw.set(key, value, &format!("{flag} {value}")))?;
+    }
+    if args.counters {
+        raw.set("source.counters", "true", "--counters")?;
+    }
+    raw.set("source.path", &args.trace.to_string_lossy(), "TRACE")?;
+    Ok(raw.prove()?)
+}
+
+/// Opens the trace that `config` names.
+///
+/// # Errors
+/// When it cannot be read or its format is not recognised.
+pub fn open(config: &Config) -> anyhow::Result<Trace> {
+    let period_ms = config.period.map(|period| period.as_millis() as u64);
+    let options = Options { format: config.format, counters: config.counters, period_ms };
+    Ok(Trace::open(&config.source, options)?)
+}
+
+fn read_truth(path: &std::path::Path) -> anyhow::Result<Truth> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Truth::parse(&text).with_context(|| format!("{} is no truth file", path.display()))
+}
+
+/// What is gathered while the flow runs.
+struct Analysis<'a> {
+    args: &'a Args,
+    truth: Option<Truth>,
+    scores: Vec<(String, Score)>,
+    progress: Progress,
+    refused: BTreeMap<Reason, u64>,
+    dead_letters: Option<BufWriter<File>>,
+    last: Summary,
+    samples: u64,
+}
+
+impl<'a> Analysis<'a> {
+    fn new(args: &'a Args, truth: Option<Truth>, bytes: Option<u64>) -> anyhow::Result<Self> {
+        let create = |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));
+        let dead_letters = args.dead_letter.as_ref().map(create).transpose()?.map(BufWriter::new);
+        let progress = Progress::of_bytes(bytes);
+        Ok(Analysis { args, truth, scores: vec![], progress, refused: BTreeMap::new(), dead_letters, last: Summary::default(), samples: 0 })
+    }
+
+    fn take(&mut self, happened: Happened<'_>, out: &mut impl Write) -> anyhow::Result<()> {
+        match happened {
+            Happened::Read { bytes, samples } => {
+                self.samples = samples;
+                self.progress.at(bytes);
+            }
+            Happened::Refused(dead) => self.refuse(dead)?,
+            Happened::Window { window, state, end_ms } => {
+                let of = |truth: &Truth| (output::time(end_ms), truth.score(&output::found(state)));
+                self.scores.extend(self.truth.as_ref().map(of));
+                if self.args.each_window && self.args.format == Format::Json {
+                    output::json(state, Some(end_ms), out)?;
+                    out.flush()?;
+                }
+                self.last = window.summary.clone();
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, dead: &[DeadLetter]) -> anyhow::Result<()> {
+        for letter in dead {
+            *self.refused.entry(letter.reason).or_default() += 1;
+            if let Some(file) = &mut self.dead_letters {
+                writeln!(file, "{}", wire::dead_letter_line(letter))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, state: &State, plan: &Plan, period_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
+        self.progress.done();
+        self.dead_letters.as_mut().map_or(Ok(()), BufWriter::flush)?;
+        let outcome = Outcome { state, plan, period_ms, last: &self.last, samples: self.samples };
+        if state.windows == 0 {
+            self.say_refused(&mut std::io::stderr())?;
+            anyhow::bail!("the recording is shorter than one window ({}): give a shorter --window", outcome.window_length());
+        }
+        match self.args.format {
+            Format::Json => output::json(state, None, out)?,
+            Format::Dot => output::dot(state, out)?,
+            Format::Table => output::table(&outcome, out)?,
+        }
+        if self.args.format == Format::Table {
+            self.say_refused(out)?;
+            self.say_scores(state, out)
+        } else {
+            self.say_refused(&mut std::io::stderr())?;
+            self.say_scores(state, &mut std::io::stderr())
+        }
+    }
+
+    fn say_refused(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let counts: Vec<_> = self.refused.iter().map(|(reason, n)| format!("{n} {}", reason.as_str())).collect();
+        let hint = if self.dead_letters.is_none() { " (--dead-letter FILE keeps them)" } else { "" };
+        Ok(writeln!(out, "refused: {}{hint}", counts.join(", "))?)
+    }
+
+    fn say_scores(&mut self, state: &State, out: &mut impl Write) -> anyhow::Result<()> {
+        let Some(truth) = &self.truth else { return Ok(()) };
+        self.scores.push(("at the end".into(), truth.score(&output::found(state))));
+        Ok(writeln!(out, "\n{}", crate::evaluate::table(&self.scores))?)
+    }
+}

@@ -1,0 +1,73 @@
+//! `lwt check`: are these pipeline files right?
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::config::{KEYS, RawConfig};
+
+/// Checks pipeline files, and says everything that is wrong with them.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  lwt check pipelines/*.toml\n  lwt check --keys          all keys, with their defaults")]
+pub struct Args {
+    /// The files.
+    #[arg(required_unless_present = "keys")]
+    files: Vec<PathBuf>,
+    /// Print all keys as a pipeline file with their defaults.
+    #[arg(long)]
+    keys: bool,
+}
+
+/// Reads one pipeline file, on top of what `raw` says already.
+///
+/// # Errors
+/// When it cannot be read, and everything in it that is not a key and a value.
+pub fn read_into(file: &Path, raw: &mut RawConfig) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(raw.set_file(&text, &file.display().to_string())?)
+}
+
+/// Whether one pipeline file, under what the environment says, is right.
+fn check(file: &Path, environment: &RawConfig) -> anyhow::Result<()> {
+    let mut raw = RawConfig::default();
+    read_into(file, &mut raw)?;
+    raw.overlay(environment.clone());
+    raw.prove()?;
+    Ok(())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When one of the files is not right; all are looked at.
+pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
+    if args.keys {
+        return keys(out);
+    }
+    let mut wrong = 0;
+    for file in &args.files {
+        match check(file, &raw) {
+            Ok(()) => writeln!(out, "{}: ok", file.display())?,
+            Err(error) => {
+                wrong += 1;
+                eprintln!("{error:#}");
+            }
+        }
+    }
+    anyhow::ensure!(wrong == 0, "{wrong} of {} files are not right", args.files.len());
+    Ok(())
+}
+
+fn keys(out: &mut impl Write) -> anyhow::Result<()> {
+    let mut section = "";
+    for key in KEYS {
+        let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
+        if of != section {
+            section = of;
+            writeln!(out, "[{section}]")?;
+        }
+        writeln!(out, "{:<30} # {}", format!("{name} = {:?}", key.default), key.about)?;
+    }
+    Ok(())
+}

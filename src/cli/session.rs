@@ -1,0 +1,89 @@
+//! From a configuration and a source of samples to a running flow: what `analyze`, `run` and `demo` share.
+
+use anyhow::Context;
+
+use crate::config::Config;
+use crate::dependencies::State;
+use crate::model;
+use crate::pipeline::{self, Feed, Message, Plan, Window};
+use crate::simd::Simd;
+use crate::types::{DeadLetter, Tick};
+use crate::window;
+
+/// The plan for samples every `period_ms`; `aligned` as in [`Plan`].
+///
+/// # Errors
+/// When window and hop are no multiples of the period, or the order does not fit the window.
+pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyhow::Result<Plan> {
+    let ticks = |length: std::time::Duration, name: &str| -> anyhow::Result<usize> {
+        let ms = length.as_millis();
+        let fits = ms.is_multiple_of(period_ms.into()) && ms > 0;
+        anyhow::ensure!(fits, "the {name} ({length:?}) is no multiple of the period ({period_ms} ms): give another --{name} or --period");
+        usize::try_from(ms / u128::from(period_ms)).with_context(|| format!("the {name} is too long"))
+    };
+    let (length, hop) = (ticks(config.length, "window")?, ticks(config.hop, "hop")?);
+    let max_lag = config.order.max().min(length.saturating_sub(2));
+    let window = window::Params::new(length, hop, max_lag, &[1], config.missing)?;
+    Ok(Plan {
+        window,
+        model: model::Params { order: config.order, fit: config.fit },
+        cluster: config.cluster.clone(),
+        hysteresis: config.hysteresis,
+        aligned,
+        workers: config.workers,
+        simd,
+    })
+}
+
+/// What happens while a flow runs, in order.
+pub enum Happened<'a> {
+    /// A window was completed; the state has it.
+    Window {
+        /// The window.
+        window: &'a Window,
+        /// What holds after it.
+        state: &'a State,
+        /// Its end, Unix milliseconds.
+        end_ms: i64,
+    },
+    /// Input was refused.
+    Refused(&'a [DeadLetter]),
+    /// Reading went on.
+    Read {
+        /// Bytes so far, of the file as stored.
+        bytes: u64,
+        /// Samples so far.
+        samples: u64,
+    },
+}
+
+/// Runs `plan` over `feed` and tells `each` what happens; gives the state in the end.
+///
+/// # Errors
+/// When the source cannot be read to its end, the flow fails, or `each` does.
+pub fn follow(
+    plan: &Plan,
+    feed: Feed,
+    period_ms: u64,
+    mut each: impl FnMut(Happened<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<State> {
+    let (mut state, mut origin, mut failed) = (State::default(), 0 as Tick, None);
+    pipeline::run(plan, feed, |message| {
+        match message {
+            Message::Origin(tick) => origin = tick,
+            Message::Window(window) => {
+                state.apply(&window.changes);
+                if !window.summary.refused.is_empty() {
+                    each(Happened::Refused(&window.summary.refused))?;
+                }
+                let end_ms = (origin + window.end) * period_ms as i64;
+                each(Happened::Window { window: &window, state: &state, end_ms })?;
+            }
+            Message::Refused(dead) => each(Happened::Refused(&dead))?,
+            Message::Read { bytes, samples } => each(Happened::Read { bytes, samples })?,
+            Message::Failed(error) => failed = Some(error),
+        }
+        anyhow::Ok(())
+    })?;
+    failed.map_or(Ok(state), |error| Err(error.into()))
+}

@@ -1,0 +1,289 @@
+//! From what was typed to what was proved. A pipeline file, the environment, `--set` and the flags of the
+//! commands all say the same thing, a key and a value; [`RawConfig`] collects them, later ones win;
+//! [`RawConfig::prove`] makes a [`Config`], or says everything that is wrong with them at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+mod value;
+
+use crate::cluster;
+use crate::dependencies::Hysteresis;
+use crate::model::{Fit, Order};
+use crate::transport::file::Format;
+
+/// A key that can be set: its name, its default as it would be typed, and what it is for.
+pub struct Key {
+    /// `section.key`.
+    pub name: &'static str,
+    /// Its default.
+    pub default: &'static str,
+    /// What it is for, with its unit.
+    pub about: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, about: &'static str) -> Key {
+    Key { name, default, about }
+}
+
+/// All keys, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    key("source.path", "-", "the trace to read; - is standard input"),
+    key("source.format", "auto", "auto, long, wide, xentop or ndjson"),
+    key("source.counters", "false", "whether a wide trace's cells are cumulative CPU nanoseconds (else recognised)"),
+    key("source.speed", "max", "max, or how many times faster than it was recorded a trace is replayed"),
+    key("sink.path", "-", "the directory that gets one file a topic; - is standard output"),
+    key("window.period", "auto", "sampling period to resample to, such as 1s; auto is the trace's own"),
+    key("window.length", "5m", "how much of the past is looked at; a multiple of the hop"),
+    key("window.hop", "1m", "how far the window slides; a multiple of the period"),
+    key("window.missing", "0.1", "share of a window's ticks that may be missing, 0 to 0.5"),
+    key("engine.kind", "kmeans", "kmeans"),
+    key("engine.order", "auto", "order of the AR models, or auto (AICc, at most 50)"),
+    key("engine.fit", "yule-walker", "yule-walker or least-squares"),
+    key("engine.clusters", "auto", "how many clusters, or auto"),
+    key("engine.starts", "2", "starts of K-means, of which the best counts"),
+    key("engine.seed", "1", "seed of K-means' starts"),
+    key("engine.hysteresis", "2/3", "M/N: a change counts when M of the last N windows say so"),
+    key("engine.workers", "1", "worker threads"),
+];
+
+/// The largest order that `auto` considers: the paper's 40 to 50.
+pub const AUTO_ORDER: usize = 50;
+
+/// What was typed: for each key its value, and where that was said.
+#[derive(Clone, Default, Debug)]
+pub struct RawConfig {
+    said: BTreeMap<&'static str, (String, String)>,
+}
+
+/// What is wrong with a key or its value.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct Wrong {
+    /// Where it was said: file and line, or flag.
+    pub place: String,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct ConfigError(pub Vec<Wrong>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Wrong::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A configuration that was proved: every value is in its range and they fit each other.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The trace to read; `-` is standard input.
+    pub source: PathBuf,
+    /// Its format, if it was said.
+    pub format: Option<Format>,
+    /// Whether a wide trace's cells are counters.
+    pub counters: bool,
+    /// How many times faster than real time it is replayed, if not as fast as possible.
+    pub speed: Option<f64>,
+    /// Where the records go; `-` is standard output.
+    pub sink: PathBuf,
+    /// Sampling period, if it was said.
+    pub period: Option<Duration>,
+    /// Window length.
+    pub length: Duration,
+    /// How far it slides.
+    pub hop: Duration,
+    /// Share of a window's ticks that may be missing.
+    pub missing: f64,
+    /// Order of the AR models.
+    pub order: Order,
+    /// How they are fitted.
+    pub fit: Fit,
+    /// K-means.
+    pub cluster: cluster::Params,
+    /// When a change counts.
+    pub hysteresis: Hysteresis,
+    /// Worker threads.
+    pub workers: usize,
+}
+
+impl RawConfig {
+    /// Sets one key; `place` says where it was said.
+    ///
+    /// # Errors
+    /// An unknown key, with the nearest known one.
+    pub fn set(&mut self, name: &str, value: &str, place: &str) -> Result<(), Wrong> {
+        let known = KEYS.iter().find(|key| key.name == name);
+        let known = known.ok_or_else(|| Wrong { place: place.to_string(), what: unknown(name) })?;
+        self.said.insert(known.name, (value.to_string(), place.to_string()));
+        Ok(())
+    }
+
+    /// Sets what a `key=value` says.
+    ///
+    /// # Errors
+    /// As [`RawConfig::set`], and without `=`.
+    pub fn set_pair(&mut self, pair: &str) -> Result<(), Wrong> {
+        let place = format!("--set {pair}");
+        let (name, value) = pair.split_once('=').ok_or_else(|| Wrong { place: place.clone(), what: "KEY=VALUE is needed".into() })?;
+        self.set(name.trim(), value.trim(), &place)
+    }
+
+    /// Sets what a pipeline file says: TOML tables of keys.
+    ///
+    /// # Errors
+    /// All unknown keys and misplaced values, with their lines.
+    pub fn set_file(&mut self, text: &str, file: &str) -> Result<(), ConfigError> {
+        let at = |offset: usize| format!("{file}:{}", 1 + text[..offset.min(text.len())].matches('\n').count());
+        let table = toml::de::DeTable::parse(text).map_err(|error| {
+            let place = at(error.span().map_or(0, |span| span.start));
+            ConfigError(vec![Wrong { place, what: error.message().to_string() }])
+        })?;
+        let mut wrong = vec![];
+        for (section, content) in table.get_ref() {
+            let Some(keys) = content.get_ref().as_table() else {
+                wrong.push(Wrong { place: at(section.span().start), what: format!("{} stands outside of a [section]", section.get_ref()) });
+                continue;
+            };
+            for (name, content) in keys {
+                let (name, place) = (format!("{}.{}", section.get_ref(), name.get_ref()), at(name.span().start));
+                let set = value::as_typed(content.get_ref())
+                    .ok_or_else(|| Wrong { place: place.clone(), what: format!("{name} takes a string, a number or true/false") })
+                    .and_then(|typed| self.set(&name, &typed, &place));
+                wrong.extend(set.err());
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
+    }
+
+    /// Sets what the environment says: `LWT_WINDOW_HOP` is `window.hop`; other `LWT_` variables are errors.
+    ///
+    /// # Errors
+    /// All unknown ones.
+    pub fn set_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
+        let mut wrong = vec![];
+        for (variable, value) in variables.filter(|(variable, _)| variable.starts_with("LWT_")) {
+            let name = variable["LWT_".len()..].to_lowercase().replacen('_', ".", 1);
+            wrong.extend(self.set(&name, &value, &format!("environment variable {variable}")).err());
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
+    }
+
+    /// Lays what `over` says over what was said before.
+    pub fn overlay(&mut self, over: RawConfig) {
+        self.said.extend(over.said);
+    }
+
+    /// Proves the whole.
+    ///
+    /// # Errors
+    /// All values that cannot be read or are out of range, and those that do not fit each other.
+    pub fn prove(&self) -> Result<Config, ConfigError> {
+        let mut read = value::Reader::new(self);
+        let (clusters, starts) = (read.get("engine.clusters", value::clusters), read.get("engine.starts", value::starts));
+        let seed = read.get("engine.seed", value::seed);
+        read.get("engine.kind", value::kind);
+        let config = Config {
+            source: read.get("source.path", value::path),
+            format: read.get("source.format", value::format),
+            counters: read.get("source.counters", value::flag),
+            speed: read.get("source.speed", value::speed),
+            sink: read.get("sink.path", value::path),
+            period: read.get("window.period", value::auto_duration),
+            length: read.get("window.length", value::duration),
+            hop: read.get("window.hop", value::duration),
+            missing: read.get("window.missing", value::share),
+            order: read.get("engine.order", value::order),
+            fit: read.get("engine.fit", value::fit),
+            cluster: cluster::Params { clusters, starts, seed },
+            hysteresis: read.get("engine.hysteresis", value::hysteresis),
+            workers: read.get("engine.workers", value::workers),
+        };
+        read.finish()?;
+        config.fits(self)
+    }
+
+    fn typed(&self, name: &'static str) -> (&str, String) {
+        let said = self.said.get(name);
+        said.map_or_else(|| (default_of(name), format!("default of {name}")), |(value, place)| (value, place.clone()))
+    }
+}
+
+fn default_of(name: &str) -> &'static str {
+    KEYS.iter().find(|key| key.name == name).map_or("", |key| key.default)
+}
+
+impl Config {
+    /// Whether the values fit each other.
+    fn fits(self, raw: &RawConfig) -> Result<Config, ConfigError> {
+        let wrong = |name, what: String| Err(ConfigError(vec![Wrong { place: raw.typed(name).1, what }]));
+        let period = self.period.unwrap_or(Duration::from_millis(1));
+        if self.hop.is_zero() || !self.length.as_nanos().is_multiple_of(self.hop.as_nanos()) {
+            return wrong("window.length", format!("the window ({:?}) must be a multiple of the hop ({:?})", self.length, self.hop));
+        }
+        if !self.hop.as_nanos().is_multiple_of(period.as_nanos()) {
+            return wrong("window.hop", format!("the hop ({:?}) must be a multiple of the period ({period:?})", self.hop));
+        }
+        Ok(self)
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let nearest = KEYS.iter().map(|key| key.name).max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
+    format!("there is no key {name}; the nearest is {}", nearest.unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_proved() {
+        RawConfig::default().prove().unwrap();
+    }
+
+    #[test]
+    fn later_says_win() {
+        let mut raw = RawConfig::default();
+        raw.set_file("[window]\nlength = \"10m\"\nhop = \"2m\"\n[engine]\norder = 7\n", "p.toml").unwrap();
+        raw.set_environment([("LWT_WINDOW_LENGTH".to_string(), "6m".to_string()), ("HOME".into(), "/".into())].into_iter()).unwrap();
+        raw.set_pair("engine.order = 9").unwrap();
+        let config = raw.prove().unwrap();
+        assert_eq!((config.length.as_secs(), config.hop.as_secs()), (360, 120));
+        assert_eq!(config.order, Order::Fixed(9));
+    }
+
+    fn check_file(text: &str, expected: &[&str]) {
+        let mut raw = RawConfig::default();
+        let error = raw.set_file(text, "p.toml").and_then(|()| raw.prove().map(drop)).unwrap_err();
+        assert_eq!(error.to_string().lines().collect::<Vec<_>>(), expected, "{text}");
+    }
+
+    #[test]
+    fn errors_say_where_and_what_all_at_once() {
+        check_file("[window]\n\nlenght = \"5m\"\nx = [1]\n", &["p.toml:3: there is no key window.lenght; the nearest is window.length", "p.toml:4: window.x takes a string, a number or true/false"]);
+        check_file("hop = 3\n", &["p.toml:1: hop stands outside of a [section]"]);
+        check_file("[window\n", &["p.toml:1: unclosed table, expected `]`"]);
+        check_file(
+            "[window]\nlength = 300\nmissing = 0.7\n[engine]\nclusters = \"some\"\n",
+            &[
+                "p.toml:5: engine.clusters: `some` is no number of clusters from 1 to 1000000, nor auto",
+                "p.toml:2: window.length: `300` is no duration: write 5m, 90s or 100ms",
+                "p.toml:3: window.missing: `0.7` is no share from 0 to 0.5",
+            ],
+        );
+        check_file("[window]\nlength = \"7m\"\nhop=\"2m\"\n", &["p.toml:2: the window (420s) must be a multiple of the hop (120s)"]);
+        check_file("[window]\nperiod = \"7s\"\n", &["default of window.hop: the hop (60s) must be a multiple of the period (7s)"]);
+    }
+
+    #[test]
+    fn an_unknown_environment_variable_is_an_error() {
+        let error = RawConfig::default().set_environment([("LWT_WINDOW_HOPP".to_string(), "1m".to_string())].into_iter()).unwrap_err();
+        assert_eq!(error.to_string(), "environment variable LWT_WINDOW_HOPP: there is no key window.hopp; the nearest is window.hop");
+    }
+}

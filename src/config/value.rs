@@ -1,0 +1,136 @@
+//! How each kind of value is written: a function a kind, text in, value or what is wrong with it out.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use toml::de::DeValue;
+
+use super::{AUTO_ORDER, ConfigError, RawConfig, Wrong};
+use crate::cluster::Clusters;
+use crate::dependencies::Hysteresis;
+use crate::model::{Fit, Order};
+use crate::transport::file::Format;
+
+/// A TOML scalar as it would be typed on a command line.
+pub fn as_typed(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(yes) => Some(yes.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+/// Reads keys one after the other and keeps what is wrong with them.
+pub struct Reader<'a> {
+    raw: &'a RawConfig,
+    wrong: Vec<Wrong>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(raw: &'a RawConfig) -> Self {
+        Reader { raw, wrong: vec![] }
+    }
+
+    /// The value of `name`; its default when what was typed cannot be read.
+    pub fn get<T>(&mut self, name: &'static str, parse: fn(&str) -> Result<T, String>) -> T {
+        let (text, place) = self.raw.typed(name);
+        parse(text).unwrap_or_else(|what| {
+            self.wrong.push(Wrong { place, what: format!("{name}: {what}") });
+            parse(super::default_of(name)).expect("every default can be read: a test proves them all")
+        })
+    }
+
+    pub fn finish(self) -> Result<(), ConfigError> {
+        if self.wrong.is_empty() { Ok(()) } else { Err(ConfigError(self.wrong)) }
+    }
+}
+
+/// A number within `low..=high`.
+fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, kind: &str, low: T, high: T) -> Result<T, String> {
+    let read = text.parse().ok().filter(|n| (&low..=&high).contains(&n));
+    read.ok_or_else(|| format!("`{text}` is no {kind} from {low} to {high}"))
+}
+
+/// A word that may stand instead of a value.
+fn or<T>(word: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text == word { Ok(None) } else { parse(text).map(Some).map_err(|what| format!("{what}, nor {word}")) }
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let read = text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
+    let whole_ms = read.filter(|d| !d.is_zero() && d.subsec_nanos() % 1_000_000 == 0);
+    whole_ms.ok_or_else(|| format!("`{text}` is no duration: write 5m, 90s or 100ms"))
+}
+
+pub fn auto_duration(text: &str) -> Result<Option<Duration>, String> {
+    or("auto", text, duration)
+}
+
+pub fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("a path is needed, or -".into()) } else { Ok(text.into()) }
+}
+
+pub fn format(text: &str) -> Result<Option<Format>, String> {
+    or("auto", text, |text| text.parse::<Format>().map_err(|error| error.to_string()))
+}
+
+pub fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
+}
+
+/// From a thousandth of real time to a million times as fast.
+pub fn speed(text: &str) -> Result<Option<f64>, String> {
+    or("max", text, |text| number(text, "factor", 0.001, 1e6))
+}
+
+/// Up to half: a window of which most is missing says nothing.
+pub fn share(text: &str) -> Result<f64, String> {
+    number(text, "share", 0.0, 0.5)
+}
+
+pub fn kind(text: &str) -> Result<(), String> {
+    if text == "kmeans" { Ok(()) } else { Err(format!("there is no engine `{text}`: kmeans")) }
+}
+
+/// Up to 1000: ten times the paper's largest; the sums of a VM take 16 bytes for each.
+pub fn order(text: &str) -> Result<Order, String> {
+    let order = or("auto", text, |text| number(text, "order", 1, 1000))?;
+    Ok(order.map_or(Order::Auto { max: AUTO_ORDER }, Order::Fixed))
+}
+
+pub fn fit(text: &str) -> Result<Fit, String> {
+    match text {
+        "yule-walker" => Ok(Fit::YuleWalker),
+        "least-squares" => Ok(Fit::LeastSquares),
+        _ => Err(format!("`{text}` is neither yule-walker nor least-squares")),
+    }
+}
+
+/// Up to a million: as many as there may be VMs.
+pub fn clusters(text: &str) -> Result<Clusters, String> {
+    Ok(or("auto", text, |text| number(text, "number of clusters", 1, 1_000_000))?.map_or(Clusters::Auto, Clusters::Fixed))
+}
+
+/// Up to 100: scikit-learn's default is 10, and each start costs as much as the first.
+pub fn starts(text: &str) -> Result<usize, String> {
+    number(text, "number of starts", 1, 100)
+}
+
+pub fn seed(text: &str) -> Result<u64, String> {
+    number(text, "seed", 0, u64::MAX)
+}
+
+pub fn hysteresis(text: &str) -> Result<Hysteresis, String> {
+    let read = text.split_once('/').and_then(|(m, n)| Some((m.trim().parse().ok()?, n.trim().parse().ok()?)));
+    let (needed, of) = read.ok_or_else(|| format!("`{text}` is not M/N, such as 2/3"))?;
+    Hysteresis::new(needed, of).map_err(|error| error.to_string())
+}
+
+/// Up to 256 threads: the cores of the largest servers.
+pub fn workers(text: &str) -> Result<usize, String> {
+    number(text, "number of workers", 1, 256)
+}

@@ -1,0 +1,140 @@
+//! The dataflow that all commands run: samples in, windows of differences out. The only module that names
+//! timely and differential-dataflow. [`run`] starts the workers, feeds the first of them and hands what
+//! comes out to the caller, in order.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+
+use timely::communication::WorkerGuards;
+
+mod driver;
+mod flow;
+mod operators;
+
+use crate::cluster;
+use crate::dependencies::{Fact, Hysteresis};
+use crate::model;
+use crate::simd::Simd;
+use crate::transport::file::{Batch, Progress, ReadError};
+use crate::types::{DeadLetter, Tick, VmId};
+use crate::window;
+
+/// Where samples come from: each call appends some to the batch.
+pub type Feed = Box<dyn FnMut(&mut Batch) -> Result<Progress, ReadError> + Send>;
+
+/// How the flow is run: each stage's parameters.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Windows.
+    pub window: window::Params,
+    /// AR models.
+    pub model: model::Params,
+    /// K-means.
+    pub cluster: cluster::Params,
+    /// When a change counts.
+    pub hysteresis: Hysteresis,
+    /// Whether windows end at multiples of the hop since the epoch, or since the first sample.
+    pub aligned: bool,
+    /// Worker threads.
+    pub workers: usize,
+    /// Vector instructions.
+    pub simd: Simd,
+}
+
+/// What the flow says.
+#[derive(Debug)]
+pub enum Message {
+    /// The tick that windows are counted from.
+    Origin(Tick),
+    /// A window is complete.
+    Window(Window),
+    /// Input that was refused before it reached a window.
+    Refused(Vec<DeadLetter>),
+    /// How far reading has come.
+    Read {
+        /// Bytes of the file, as stored.
+        bytes: u64,
+        /// Samples so far.
+        samples: u64,
+    },
+    /// The source could not be read on.
+    Failed(ReadError),
+}
+
+/// One window's outcome.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Window {
+    /// The tick after its last, counted from the origin.
+    pub end: Tick,
+    /// What begins (+1) and ends (-1) to be true, consolidated and in order.
+    pub changes: Vec<(Fact, isize)>,
+    /// What there is to say of the window itself.
+    pub summary: Summary,
+}
+
+/// What one window looked like, before hysteresis.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Summary {
+    /// VMs with a whole window that do something.
+    pub judged: usize,
+    /// VMs that do nothing.
+    pub idle: usize,
+    /// VMs with too few samples.
+    pub unjudged: usize,
+    /// Clusters.
+    pub clusters: usize,
+    /// Sum of squared distances to the centroids.
+    pub inertia: f64,
+    /// For each judged VM, how much nearer its own centroid is than the next (simplified silhouette, -1 to 1).
+    pub silhouette: Vec<(VmId, f64)>,
+    /// Samples that a window refused.
+    pub refused: Vec<DeadLetter>,
+}
+
+/// The flow could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The workers could not be started.
+    #[error("cannot start the workers: {0}")]
+    Start(String),
+    /// A worker ended before its time; the panic's own message has been printed.
+    #[error("a worker failed: {0}")]
+    Worker(String),
+}
+
+/// Runs the flow to the end of `feed`, handing each message to `each`; stops early when that fails.
+///
+/// Messages come in the order in which things happened, and the windows are the same, bit by bit, for any
+/// number of workers.
+///
+/// # Errors
+/// When workers cannot be started or one fails, and whatever `each` returns.
+pub fn run<E: From<RunError>>(plan: &Plan, feed: Feed, mut each: impl FnMut(Message) -> Result<(), E>) -> Result<(), E> {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let guards = start(plan, feed, sender)?;
+    forward(receiver, &mut each)?;
+    for outcome in guards.join() {
+        outcome.map_err(RunError::Worker)?;
+    }
+    Ok(())
+}
+
+/// Messages between the first worker and the caller: a window's differences each at most, so the worker may
+/// be a few windows ahead of whoever prints them.
+const QUEUE: usize = 4;
+
+fn forward<E>(receiver: Receiver<Message>, each: &mut impl FnMut(Message) -> Result<(), E>) -> Result<(), E> {
+    receiver.into_iter().try_for_each(each)
+}
+
+fn start(plan: &Plan, feed: Feed, sender: SyncSender<Message>) -> Result<WorkerGuards<()>, RunError> {
+    let mut config = timely::Config::process(plan.workers);
+    let merges = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
+    differential_dataflow::configure(&mut config.worker, &merges);
+    let (plan, first) = (plan.clone(), Arc::new(Mutex::new(Some((feed, sender)))));
+    let work = move |worker: &mut timely::worker::Worker| {
+        let port = if worker.index() == 0 { first.lock().ok().and_then(|mut port| port.take()) } else { None };
+        driver::work(worker, &plan, port);
+    };
+    timely::execute(config, work).map_err(RunError::Start)
+}
