@@ -21,7 +21,22 @@ const MODULES: &[(&str, &[&str])] = &[
     ("simulate", &["types"]),
     ("pipeline", &["cluster", "dependencies", "model", "simd", "transport", "types", "window"]),
     ("config", &["cluster", "dependencies", "model", "transport"]),
-    ("cli", &["config", "dependencies", "evaluate", "events", "model", "pipeline", "simd", "simulate", "transport", "types", "window"]),
+    (
+        "cli",
+        &[
+            "config",
+            "dependencies",
+            "evaluate",
+            "events",
+            "model",
+            "pipeline",
+            "simd",
+            "simulate",
+            "transport",
+            "types",
+            "window",
+        ],
+    ),
 ];
 
 /// Each outside crate, with the modules that may name it.
@@ -44,7 +59,21 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", &["cli", "config", "dependencies", "evaluate", "pipeline", "transport", "types", "window"]),
     ("serde_json", &["cli", "evaluate", "events", "pipeline", "simulate", "transport"]),
     ("strsim", &["config"]),
-    ("thiserror", &["cluster", "collect", "config", "dependencies", "evaluate", "model", "pipeline", "simulate", "transport", "window"]),
+    (
+        "thiserror",
+        &[
+            "cluster",
+            "collect",
+            "config",
+            "dependencies",
+            "evaluate",
+            "model",
+            "pipeline",
+            "simulate",
+            "transport",
+            "window",
+        ],
+    ),
     ("timely", &["pipeline"]),
     ("toml", &["config"]),
     ("zstd", &["transport"]),
@@ -86,7 +115,10 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// The names that follow `prefix` in a line: `crate::a`, `crate::{a::b, c}`.
 fn named_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
     let name = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
-    line.match_indices(prefix).map(|(at, _)| name(&line[at + prefix.len()..])).filter(|name| !name.is_empty()).collect()
+    line.match_indices(prefix)
+        .map(|(at, _)| name(&line[at + prefix.len()..]))
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// Whether `line` names the crate `name` as a path's first part.
@@ -104,7 +136,11 @@ fn modules_name_only_what_stands_before_them() {
         if module == "lib" || module == "main" {
             continue;
         }
-        let allowed = MODULES.iter().find(|(name, _)| *name == module).unwrap_or_else(|| panic!("{module} is not in the table")).1;
+        let allowed = MODULES
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{module} is not in the table"))
+            .1;
         for (n, line) in code(&text) {
             assert!(!line.contains("use crate::{"), "{}:{n}: one line a module, please", path.display());
             for name in named_after(line, "crate::") {
@@ -121,8 +157,11 @@ fn modules_name_only_what_stands_before_them() {
 fn every_outside_crate_has_its_owners() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
-    let listed: BTreeSet<String> =
-        dependencies.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.replace('-', "_")).collect();
+    let listed: BTreeSet<String> = dependencies
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name.replace('-', "_"))
+        .collect();
     let owned: BTreeSet<String> = CRATES.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(listed, owned, "Cargo.toml and the table of crates");
     let (mut wrong, mut used) = (vec![], BTreeSet::new());
@@ -150,9 +189,15 @@ fn every_file_is_compiled_and_says_what_it_is_for() {
             continue;
         }
         let folder = path.parent().unwrap();
-        let parent = if folder.ends_with("src") { folder.join("lib.rs") } else { folder.with_extension("rs") };
-        let parent = sources.iter().find(|(p, ..)| *p == parent).unwrap_or_else(|| panic!("{} has no parent", path.display()));
-        let declared = parent.2.lines().any(|line| line.trim_start_matches("pub ").trim_start_matches("pub(crate) ") == format!("mod {name};"));
+        let parent =
+            if folder.ends_with("src") { folder.join("lib.rs") } else { folder.with_extension("rs") };
+        let parent = sources
+            .iter()
+            .find(|(p, ..)| *p == parent)
+            .unwrap_or_else(|| panic!("{} has no parent", path.display()));
+        let declared = parent.2.lines().any(|line| {
+            line.trim_start_matches("pub ").trim_start_matches("pub(crate) ") == format!("mod {name};")
+        });
         assert!(declared, "{} is not compiled", path.display());
     }
 }
@@ -170,7 +215,11 @@ fn functions_are_short() {
                 continue;
             }
             let end = format!("{}}}", " ".repeat(indent));
-            let length = if line.ends_with('}') { 1 } else { 1 + lines[at..].iter().position(|l| **l == end).unwrap_or(0) };
+            let length = if line.ends_with('}') {
+                1
+            } else {
+                1 + lines[at..].iter().position(|l| **l == end).unwrap_or(0)
+            };
             if length > LONGEST_FUNCTION {
                 wrong.push(format!("{}:{}: {length} lines", path.display(), at + 1));
             }
@@ -183,7 +232,8 @@ fn functions_are_short() {
 fn only_main_reads_the_clock_and_the_environment() {
     for (path, module, text) in sources() {
         for (n, line) in code(&text) {
-            let reads = ["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now", "env::var", "env::args"];
+            let reads =
+                ["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now", "env::var", "env::args"];
             let found = reads.iter().find(|read| line.contains(**read));
             assert!(module == "main" || found.is_none(), "{}:{n}: {found:?}", path.display());
         }
