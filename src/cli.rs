@@ -48,7 +48,10 @@ enum Command {
 }
 
 /// Parses `args`, runs what they ask for, and says how it went: 0 done, 1 failed, 2 wrong use.
-pub fn main(args: impl Iterator<Item = OsString>, environment: impl Iterator<Item = (String, String)>) -> ExitCode {
+pub fn main(
+    args: impl Iterator<Item = OsString>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -58,7 +61,10 @@ pub fn main(args: impl Iterator<Item = OsString>, environment: impl Iterator<Ite
         }
     };
     let mut raw = RawConfig::default();
-    let done = raw.set_environment(environment).map_err(anyhow::Error::from).and_then(|()| dispatch(cli.command, raw));
+    let done = raw
+        .set_environment(environment)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| dispatch(cli.command, raw));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -78,13 +84,17 @@ fn dispatch(command: Command, raw: RawConfig) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,
         Command::Check(args) => check::run(&args, raw, &mut out)?,
-        Command::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out)
+        }
     }
     Ok(out.flush()?)
 }
 
 /// Whoever read our output has seen enough (`lwt ... | head`).
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let broken = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
     error.chain().any(broken)
 }

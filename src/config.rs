@@ -32,7 +32,11 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 pub const KEYS: &[Key] = &[
     key("source.path", "-", "the trace to read; - is standard input"),
     key("source.format", "auto", "auto, long, wide, xentop or ndjson"),
-    key("source.counters", "false", "whether a wide trace's cells are cumulative CPU nanoseconds (else recognised)"),
+    key(
+        "source.counters",
+        "false",
+        "whether a wide trace's cells are cumulative CPU nanoseconds (else recognised)",
+    ),
     key("source.speed", "max", "max, or how many times faster than it was recorded a trace is replayed"),
     key("sink.path", "-", "the directory that gets one file a topic; - is standard output"),
     key("window.period", "auto", "sampling period to resample to, such as 1s; auto is the trace's own"),
@@ -130,7 +134,9 @@ impl RawConfig {
     /// As [`RawConfig::set`], and without `=`.
     pub fn set_pair(&mut self, pair: &str) -> Result<(), Wrong> {
         let place = format!("--set {pair}");
-        let (name, value) = pair.split_once('=').ok_or_else(|| Wrong { place: place.clone(), what: "KEY=VALUE is needed".into() })?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Wrong { place: place.clone(), what: "KEY=VALUE is needed".into() })?;
         self.set(name.trim(), value.trim(), &place)
     }
 
@@ -139,7 +145,8 @@ impl RawConfig {
     /// # Errors
     /// All unknown keys and misplaced values, with their lines.
     pub fn set_file(&mut self, text: &str, file: &str) -> Result<(), ConfigError> {
-        let at = |offset: usize| format!("{file}:{}", 1 + text[..offset.min(text.len())].matches('\n').count());
+        let at =
+            |offset: usize| format!("{file}:{}", 1 + text[..offset.min(text.len())].matches('\n').count());
         let table = toml::de::DeTable::parse(text).map_err(|error| {
             let place = at(error.span().map_or(0, |span| span.start));
             ConfigError(vec![Wrong { place, what: error.message().to_string() }])
@@ -147,13 +154,20 @@ impl RawConfig {
         let mut wrong = vec![];
         for (section, content) in table.get_ref() {
             let Some(keys) = content.get_ref().as_table() else {
-                wrong.push(Wrong { place: at(section.span().start), what: format!("{} stands outside of a [section]", section.get_ref()) });
+                wrong.push(Wrong {
+                    place: at(section.span().start),
+                    what: format!("{} stands outside of a [section]", section.get_ref()),
+                });
                 continue;
             };
             for (name, content) in keys {
-                let (name, place) = (format!("{}.{}", section.get_ref(), name.get_ref()), at(name.span().start));
+                let (name, place) =
+                    (format!("{}.{}", section.get_ref(), name.get_ref()), at(name.span().start));
                 let set = value::as_typed(content.get_ref())
-                    .ok_or_else(|| Wrong { place: place.clone(), what: format!("{name} takes a string, a number or true/false") })
+                    .ok_or_else(|| Wrong {
+                        place: place.clone(),
+                        what: format!("{name} takes a string, a number or true/false"),
+                    })
                     .and_then(|typed| self.set(&name, &typed, &place));
                 wrong.extend(set.err());
             }
@@ -165,7 +179,10 @@ impl RawConfig {
     ///
     /// # Errors
     /// All unknown ones.
-    pub fn set_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
+    pub fn set_environment(
+        &mut self,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<(), ConfigError> {
         let mut wrong = vec![];
         for (variable, value) in variables.filter(|(variable, _)| variable.starts_with("LWT_")) {
             let name = variable["LWT_".len()..].to_lowercase().replacen('_', ".", 1);
@@ -185,7 +202,8 @@ impl RawConfig {
     /// All values that cannot be read or are out of range, and those that do not fit each other.
     pub fn prove(&self) -> Result<Config, ConfigError> {
         let mut read = value::Reader::new(self);
-        let (clusters, starts) = (read.get("engine.clusters", value::clusters), read.get("engine.starts", value::starts));
+        let (clusters, starts) =
+            (read.get("engine.clusters", value::clusters), read.get("engine.starts", value::starts));
         let seed = read.get("engine.seed", value::seed);
         read.get("engine.kind", value::kind);
         let config = Config {
@@ -210,7 +228,10 @@ impl RawConfig {
 
     fn typed(&self, name: &'static str) -> (&str, String) {
         let said = self.said.get(name);
-        said.map_or_else(|| (default_of(name), format!("default of {name}")), |(value, place)| (value, place.clone()))
+        said.map_or_else(
+            || (default_of(name), format!("default of {name}")),
+            |(value, place)| (value, place.clone()),
+        )
     }
 }
 
@@ -224,17 +245,26 @@ impl Config {
         let wrong = |name, what: String| Err(ConfigError(vec![Wrong { place: raw.typed(name).1, what }]));
         let period = self.period.unwrap_or(Duration::from_millis(1));
         if self.hop.is_zero() || !self.length.as_nanos().is_multiple_of(self.hop.as_nanos()) {
-            return wrong("window.length", format!("the window ({:?}) must be a multiple of the hop ({:?})", self.length, self.hop));
+            return wrong(
+                "window.length",
+                format!("the window ({:?}) must be a multiple of the hop ({:?})", self.length, self.hop),
+            );
         }
         if !self.hop.as_nanos().is_multiple_of(period.as_nanos()) {
-            return wrong("window.hop", format!("the hop ({:?}) must be a multiple of the period ({period:?})", self.hop));
+            return wrong(
+                "window.hop",
+                format!("the hop ({:?}) must be a multiple of the period ({period:?})", self.hop),
+            );
         }
         Ok(self)
     }
 }
 
 fn unknown(name: &str) -> String {
-    let nearest = KEYS.iter().map(|key| key.name).max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
+    let nearest = KEYS
+        .iter()
+        .map(|key| key.name)
+        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
     format!("there is no key {name}; the nearest is {}", nearest.unwrap_or("?"))
 }
 
@@ -251,7 +281,10 @@ mod tests {
     fn later_says_win() {
         let mut raw = RawConfig::default();
         raw.set_file("[window]\nlength = \"10m\"\nhop = \"2m\"\n[engine]\norder = 7\n", "p.toml").unwrap();
-        raw.set_environment([("LWT_WINDOW_LENGTH".to_string(), "6m".to_string()), ("HOME".into(), "/".into())].into_iter()).unwrap();
+        raw.set_environment(
+            [("LWT_WINDOW_LENGTH".to_string(), "6m".to_string()), ("HOME".into(), "/".into())].into_iter(),
+        )
+        .unwrap();
         raw.set_pair("engine.order = 9").unwrap();
         let config = raw.prove().unwrap();
         assert_eq!((config.length.as_secs(), config.hop.as_secs()), (360, 120));
@@ -266,7 +299,13 @@ mod tests {
 
     #[test]
     fn errors_say_where_and_what_all_at_once() {
-        check_file("[window]\n\nlenght = \"5m\"\nx = [1]\n", &["p.toml:3: there is no key window.lenght; the nearest is window.length", "p.toml:4: window.x takes a string, a number or true/false"]);
+        check_file(
+            "[window]\n\nlenght = \"5m\"\nx = [1]\n",
+            &[
+                "p.toml:3: there is no key window.lenght; the nearest is window.length",
+                "p.toml:4: window.x takes a string, a number or true/false",
+            ],
+        );
         check_file("hop = 3\n", &["p.toml:1: hop stands outside of a [section]"]);
         check_file("[window\n", &["p.toml:1: unclosed table, expected `]`"]);
         check_file(
@@ -277,13 +316,24 @@ mod tests {
                 "p.toml:3: window.missing: `0.7` is no share from 0 to 0.5",
             ],
         );
-        check_file("[window]\nlength = \"7m\"\nhop=\"2m\"\n", &["p.toml:2: the window (420s) must be a multiple of the hop (120s)"]);
-        check_file("[window]\nperiod = \"7s\"\n", &["default of window.hop: the hop (60s) must be a multiple of the period (7s)"]);
+        check_file(
+            "[window]\nlength = \"7m\"\nhop=\"2m\"\n",
+            &["p.toml:2: the window (420s) must be a multiple of the hop (120s)"],
+        );
+        check_file(
+            "[window]\nperiod = \"7s\"\n",
+            &["default of window.hop: the hop (60s) must be a multiple of the period (7s)"],
+        );
     }
 
     #[test]
     fn an_unknown_environment_variable_is_an_error() {
-        let error = RawConfig::default().set_environment([("LWT_WINDOW_HOPP".to_string(), "1m".to_string())].into_iter()).unwrap_err();
-        assert_eq!(error.to_string(), "environment variable LWT_WINDOW_HOPP: there is no key window.hopp; the nearest is window.hop");
+        let error = RawConfig::default()
+            .set_environment([("LWT_WINDOW_HOPP".to_string(), "1m".to_string())].into_iter())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "environment variable LWT_WINDOW_HOPP: there is no key window.hopp; the nearest is window.hop"
+        );
     }
 }

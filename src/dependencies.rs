@@ -73,7 +73,10 @@ pub struct Hysteresis {
 
 /// A hysteresis that cannot be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("hysteresis is M/N with M at most N, more than half of N, and N at most {}: not {needed}/{of}", Hysteresis::MAX)]
+#[error(
+    "hysteresis is M/N with M at most N, more than half of N, and N at most {}: not {needed}/{of}",
+    Hysteresis::MAX
+)]
 pub struct BadHysteresis {
     needed: usize,
     of: usize,
@@ -110,7 +113,13 @@ pub struct Held {
 impl Held {
     /// Takes in one window's verdict on `vm` and appends to `out` the facts that begin (+1) and end (-1).
     /// That a VM appears, idles or is gone counts at once; what ensemble it is in, by `hysteresis`.
-    pub fn update(&mut self, vm: &VmId, verdict: Verdict, hysteresis: Hysteresis, out: &mut Vec<(Fact, isize)>) {
+    pub fn update(
+        &mut self,
+        vm: &VmId,
+        verdict: Verdict,
+        hysteresis: Hysteresis,
+        out: &mut Vec<(Fact, isize)>,
+    ) {
         let (alive, idle) = (verdict != Verdict::Gone, verdict == Verdict::Idle);
         change(self.alive, alive, || Fact::Alive(vm.clone()), out);
         change(self.idle, idle, || Fact::Idle(vm.clone()), out);
@@ -192,7 +201,9 @@ impl State {
     }
 
     /// The VMs that exist, each with the ensembles it is in.
-    pub fn members(&self) -> impl ExactSizeIterator<Item = (&VmId, impl ExactSizeIterator<Item = &Ensemble>)> {
+    pub fn members(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&VmId, impl ExactSizeIterator<Item = &Ensemble>)> {
         self.members.iter().map(|(vm, of)| (vm, of.keys()))
     }
 
@@ -292,7 +303,9 @@ mod tests {
 
     #[test]
     fn hysteresis_needs_a_majority() {
-        for (needed, of, fits) in [(1, 1, true), (2, 3, true), (1, 2, false), (0, 0, false), (4, 3, false), (120, 121, false)] {
+        for (needed, of, fits) in
+            [(1, 1, true), (2, 3, true), (1, 2, false), (0, 0, false), (4, 3, false), (120, 121, false)]
+        {
             assert_eq!(Hysteresis::new(needed, of).is_ok(), fits, "{needed}/{of}");
         }
     }
@@ -301,13 +314,21 @@ mod tests {
     fn the_state_is_the_sum_of_the_differences() {
         let (a, b, e) = (VmId::new("a"), VmId::new("b"), Ensemble::new("e1"));
         let mut state = State::default();
-        state.apply(&[(Fact::Alive(a.clone()), 1), (Fact::Alive(b.clone()), 1), (Fact::Member(a.clone(), e.clone()), 1)]);
+        state.apply(&[
+            (Fact::Alive(a.clone()), 1),
+            (Fact::Alive(b.clone()), 1),
+            (Fact::Member(a.clone(), e.clone()), 1),
+        ]);
         state.apply(&[(Fact::Member(b.clone(), e.clone()), 1), (Fact::Pair(a.clone(), b.clone()), 1)]);
         state.apply(&[]);
         assert_eq!(state.dependency(&a, &b).unwrap().windows, 2);
         assert_eq!(state.steady_windows(&e, &[&a, &b]), 2);
         assert_eq!(state.ensembles()[&e], [&a, &b]);
-        state.apply(&[(Fact::Alive(a.clone()), -1), (Fact::Member(a.clone(), e.clone()), -1), (Fact::Pair(a.clone(), b.clone()), -1)]);
+        state.apply(&[
+            (Fact::Alive(a.clone()), -1),
+            (Fact::Member(a.clone(), e.clone()), -1),
+            (Fact::Pair(a.clone(), b.clone()), -1),
+        ]);
         assert_eq!((state.pair_count(), state.members().len()), (0, 1));
     }
 }

@@ -23,7 +23,11 @@ pub fn events(changes: &[(Fact, isize)], window_end_ms: i64) -> Vec<Event> {
         .filter(|(fact, diff)| !matches!(fact, Fact::Idle(vm) if *diff < 0 && gone(vm)))
         .map(|(fact, diff)| event(fact, *diff > 0, window_end_ms))
         .collect();
-    events.push(envelope("lwt.window.completed", None, EventData { v: 1, window_end_ms, ..EventData::default() }));
+    events.push(envelope(
+        "lwt.window.completed",
+        None,
+        EventData { v: 1, window_end_ms, ..EventData::default() },
+    ));
     events
 }
 
@@ -35,7 +39,8 @@ pub fn records(changes: &[(Fact, isize)], state: &State, window_end_ms: i64) -> 
         let value = state.knows(vm).then(|| versioned(state.assignment(vm), window_end_ms));
         Record { topic: Topic::Assignments, key: vm.to_string(), value }
     });
-    let pairs = changes.iter().filter_map(|(fact, _)| if let Fact::Pair(a, b) = fact { Some((a, b)) } else { None });
+    let pairs =
+        changes.iter().filter_map(|(fact, _)| if let Fact::Pair(a, b) = fact { Some((a, b)) } else { None });
     let dependencies = pairs.map(|(a, b)| {
         let value = state.dependency(a, b).map(|pair| versioned(pair, window_end_ms));
         Record { topic: Topic::Dependencies, key: pair_key(a, b), value }
@@ -111,7 +116,8 @@ mod tests {
         let mut changes = changes.to_vec();
         changes.sort();
         let events = events(&changes, 1_700_000_000_000);
-        let shown: Vec<_> = events.iter().map(|e| format!("{} {}", e.kind, e.subject.as_deref().unwrap_or("."))).collect();
+        let shown: Vec<_> =
+            events.iter().map(|e| format!("{} {}", e.kind, e.subject.as_deref().unwrap_or("."))).collect();
         assert_eq!(shown, expected);
         let mut ids: Vec<_> = events.iter().map(|e| &e.id).collect();
         ids.sort();
@@ -123,12 +129,23 @@ mod tests {
     fn a_difference_is_an_event() {
         let (a, b, e, f) = (VmId::new("a"), VmId::new("b"), Ensemble::new("e1"), Ensemble::new("e2"));
         check(&[], &["lwt.window.completed ."]);
-        check(&[(Fact::Alive(a.clone()), 1), (Fact::Idle(a.clone()), 1)], &["lwt.vm.appeared a", "lwt.vm.idle a", "lwt.window.completed ."]);
+        check(
+            &[(Fact::Alive(a.clone()), 1), (Fact::Idle(a.clone()), 1)],
+            &["lwt.vm.appeared a", "lwt.vm.idle a", "lwt.window.completed ."],
+        );
         check(&[(Fact::Idle(a.clone()), -1)], &["lwt.vm.active a", "lwt.window.completed ."]);
-        check(&[(Fact::Alive(a.clone()), -1), (Fact::Idle(a.clone()), -1)], &["lwt.vm.gone a", "lwt.window.completed ."]);
+        check(
+            &[(Fact::Alive(a.clone()), -1), (Fact::Idle(a.clone()), -1)],
+            &["lwt.vm.gone a", "lwt.window.completed ."],
+        );
         check(
             &[(Fact::Member(a.clone(), e), -1), (Fact::Member(a.clone(), f), 1), (Fact::Pair(a, b), -1)],
-            &["lwt.ensemble.left a", "lwt.ensemble.joined a", "lwt.dependency.vanished [\"a\",\"b\"]", "lwt.window.completed ."],
+            &[
+                "lwt.ensemble.left a",
+                "lwt.ensemble.joined a",
+                "lwt.dependency.vanished [\"a\",\"b\"]",
+                "lwt.window.completed .",
+            ],
         );
     }
 

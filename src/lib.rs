@@ -5,8 +5,8 @@
 //!
 //! collect -> transport -> window -> model -> cluster -> dependencies -> events
 
-pub mod simd;
 pub mod types;
+pub mod simd;
 
 pub mod collect;
 pub mod transport;
@@ -17,3 +17,6 @@ pub mod dependencies;
 pub mod events;
 pub mod evaluate;
 pub mod simulate;
+pub mod pipeline;
+pub mod config;
+pub mod cli;

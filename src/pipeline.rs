@@ -5,6 +5,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
 use timely::communication::WorkerGuards;
 
 mod driver;
@@ -73,7 +74,7 @@ pub struct Window {
 }
 
 /// What one window looked like, before hysteresis.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// VMs with a whole window that do something.
     pub judged: usize,
@@ -109,7 +110,11 @@ pub enum RunError {
 ///
 /// # Errors
 /// When workers cannot be started or one fails, and whatever `each` returns.
-pub fn run<E: From<RunError>>(plan: &Plan, feed: Feed, mut each: impl FnMut(Message) -> Result<(), E>) -> Result<(), E> {
+pub fn run<E: From<RunError>>(
+    plan: &Plan,
+    feed: Feed,
+    mut each: impl FnMut(Message) -> Result<(), E>,
+) -> Result<(), E> {
     let (sender, receiver) = sync_channel(QUEUE);
     let guards = start(plan, feed, sender)?;
     forward(receiver, &mut each)?;
@@ -133,7 +138,8 @@ fn start(plan: &Plan, feed: Feed, sender: SyncSender<Message>) -> Result<WorkerG
     differential_dataflow::configure(&mut config.worker, &merges);
     let (plan, first) = (plan.clone(), Arc::new(Mutex::new(Some((feed, sender)))));
     let work = move |worker: &mut timely::worker::Worker| {
-        let port = if worker.index() == 0 { first.lock().ok().and_then(|mut port| port.take()) } else { None };
+        let port =
+            if worker.index() == 0 { first.lock().ok().and_then(|mut port| port.take()) } else { None };
         driver::work(worker, &plan, port);
     };
     timely::execute(config, work).map_err(RunError::Start)

@@ -130,7 +130,7 @@ impl Reason {
 }
 
 /// Input that was refused: kept apart and counted, so that nothing vanishes silently.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Why.
     pub reason: Reason,

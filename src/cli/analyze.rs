@@ -174,10 +174,20 @@ struct Analysis<'a> {
 
 impl<'a> Analysis<'a> {
     fn new(args: &'a Args, truth: Option<Truth>, bytes: Option<u64>) -> anyhow::Result<Self> {
-        let create = |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));
+        let create =
+            |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));
         let dead_letters = args.dead_letter.as_ref().map(create).transpose()?.map(BufWriter::new);
         let progress = Progress::of_bytes(bytes);
-        Ok(Analysis { args, truth, scores: vec![], progress, refused: BTreeMap::new(), dead_letters, last: Summary::default(), samples: 0 })
+        Ok(Analysis {
+            args,
+            truth,
+            scores: vec![],
+            progress,
+            refused: BTreeMap::new(),
+            dead_letters,
+            last: Summary::default(),
+            samples: 0,
+        })
     }
 
     fn take(&mut self, happened: Happened<'_>, out: &mut impl Write) -> anyhow::Result<()> {
@@ -210,13 +220,22 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
-    fn finish(mut self, state: &State, plan: &Plan, period_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
+    fn finish(
+        mut self,
+        state: &State,
+        plan: &Plan,
+        period_ms: u64,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
         self.progress.done();
         self.dead_letters.as_mut().map_or(Ok(()), BufWriter::flush)?;
         let outcome = Outcome { state, plan, period_ms, last: &self.last, samples: self.samples };
         if state.windows == 0 {
             self.say_refused(&mut std::io::stderr())?;
-            anyhow::bail!("the recording is shorter than one window ({}): give a shorter --window", outcome.window_length());
+            anyhow::bail!(
+                "the recording is shorter than one window ({}): give a shorter --window",
+                outcome.window_length()
+            );
         }
         match self.args.format {
             Format::Json => output::json(state, None, out)?,
@@ -236,7 +255,8 @@ impl<'a> Analysis<'a> {
         if self.refused.is_empty() {
             return Ok(());
         }
-        let counts: Vec<_> = self.refused.iter().map(|(reason, n)| format!("{n} {}", reason.as_str())).collect();
+        let counts: Vec<_> =
+            self.refused.iter().map(|(reason, n)| format!("{n} {}", reason.as_str())).collect();
         let hint = if self.dead_letters.is_none() { " (--dead-letter FILE keeps them)" } else { "" };
         Ok(writeln!(out, "refused: {}{hint}", counts.join(", "))?)
     }

@@ -9,7 +9,9 @@ use crate::config::{KEYS, RawConfig};
 
 /// Checks pipeline files, and says everything that is wrong with them.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  lwt check pipelines/*.toml\n  lwt check --keys          all keys, with their defaults")]
+#[command(
+    after_help = "Examples:\n  lwt check pipelines/*.toml\n  lwt check --keys          all keys, with their defaults"
+)]
 pub struct Args {
     /// The files.
     #[arg(required_unless_present = "keys")]

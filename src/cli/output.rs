@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -101,11 +101,20 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
     let (state, last) = (outcome.state, outcome.last);
     let (hop, period) = (outcome.span(outcome.plan.window.hop()), Duration::from_millis(outcome.period_ms));
     let windows = if state.windows == 1 { "1 window".into() } else { format!("{} windows", state.windows) };
-    writeln!(out, "{windows} of {}, each {hop:?} on; {} samples, one every {period:?}", outcome.window_length(), outcome.samples)?;
+    writeln!(
+        out,
+        "{windows} of {}, each {hop:?} on; {} samples, one every {period:?}",
+        outcome.window_length(),
+        outcome.samples
+    )?;
     writeln!(
         out,
         "{} VMs: {} work, {} idle, {} with too few samples; {} clusters\n",
-        state.members().len(), last.judged, last.idle, last.unjudged, last.clusters
+        state.members().len(),
+        last.judged,
+        last.idle,
+        last.unjudged,
+        last.clusters
     )?;
     writeln!(out, "{}\n", ensembles(outcome))?;
     let alone = state.members().filter(|(vm, of)| of.len() == 0 && !state.idle().contains(*vm));
@@ -116,7 +125,13 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
 fn ensembles(outcome: &Outcome<'_>) -> Table {
     let silhouette: BTreeMap<&VmId, f64> = outcome.last.silhouette.iter().map(|(vm, s)| (vm, *s)).collect();
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["ensemble", "VMs", "sure", "steady for", "members"]);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header([
+        "ensemble",
+        "VMs",
+        "sure",
+        "steady for",
+        "members",
+    ]);
     let mut ensembles: Vec<_> = outcome.state.ensembles().into_iter().collect();
     ensembles.sort_by_key(|(name, _)| (name.as_str().len(), name.as_str().to_string()));
     for (ensemble, members) in ensembles {
@@ -125,13 +140,24 @@ fn ensembles(outcome: &Outcome<'_>) -> Table {
     table
 }
 
-fn row(state: &State, ensemble: &Ensemble, members: &[&VmId], silhouette: &BTreeMap<&VmId, f64>) -> [String; 5] {
+fn row(
+    state: &State,
+    ensemble: &Ensemble,
+    members: &[&VmId],
+    silhouette: &BTreeMap<&VmId, f64>,
+) -> [String; 5] {
     let sure: f64 = members.iter().filter_map(|vm| silhouette.get(*vm)).sum::<f64>() / members.len() as f64;
     let steady = match state.steady_windows(ensemble, members) {
         1 => "1 window".to_string(),
         n => format!("{n} windows"),
     };
-    [ensemble.to_string(), members.len().to_string(), format!("{sure:.2}"), steady, some(members.iter().copied(), members.len())]
+    [
+        ensemble.to_string(),
+        members.len().to_string(),
+        format!("{sure:.2}"),
+        steady,
+        some(members.iter().copied(), members.len()),
+    ]
 }
 
 /// The first 12 names: a line or two of a terminal.
@@ -144,5 +170,9 @@ fn some<'a>(vms: impl Iterator<Item = &'a VmId>, all: usize) -> String {
 
 fn say_list<'a>(what: &str, vms: impl Iterator<Item = &'a VmId>, out: &mut impl Write) -> io::Result<()> {
     let vms: Vec<&VmId> = vms.collect();
-    if vms.is_empty() { Ok(()) } else { writeln!(out, "{what} ({}): {}", vms.len(), some(vms.iter().copied(), vms.len())) }
+    if vms.is_empty() {
+        Ok(())
+    } else {
+        writeln!(out, "{what} ({}): {}", vms.len(), some(vms.iter().copied(), vms.len()))
+    }
 }

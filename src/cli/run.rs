@@ -15,7 +15,7 @@ use crate::transport::file::Batch;
 use crate::transport::records::{Record, Topic};
 use crate::transport::sink::Sink;
 use crate::transport::wire;
-use crate::types::DeadLetter;
+use crate::types::{DeadLetter, Tick};
 
 /// Runs a pipeline: reads samples, writes assignments, dependencies and events as they change.
 #[derive(clap::Args)]
@@ -55,7 +55,9 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
         feed = paced(feed, period_ms, speed);
     }
     session::follow(&plan, feed, period_ms, |happened| match happened {
-        Happened::Window { window, state, end_ms } => Ok(sink.write(&events::records(&window.changes, state, end_ms), out)?),
+        Happened::Window { window, state, end_ms } => {
+            Ok(sink.write(&events::records(&window.changes, state, end_ms), out)?)
+        }
         Happened::Refused(dead) => Ok(sink.write(&dead.iter().map(dead_letter).collect::<Vec<_>>(), out)?),
         Happened::Read { .. } => Ok(()),
     })?;
@@ -63,13 +65,17 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
 }
 
 fn dead_letter(letter: &DeadLetter) -> Record {
-    Record { topic: Topic::DeadLetter, key: letter.origin.clone(), value: serde_json::from_str(&wire::dead_letter_line(letter)).ok() }
+    Record {
+        topic: Topic::DeadLetter,
+        key: letter.origin.clone(),
+        value: serde_json::from_str(&wire::dead_letter_line(letter)).ok(),
+    }
 }
 
 /// Slows `feed` down to `speed` times the pace at which it was recorded: after each batch it rests for as
 /// long as the batch's ticks lasted.
 pub fn paced(mut feed: Feed, period_ms: u64, speed: f64) -> Feed {
-    let mut before = None;
+    let mut before: Option<Tick> = None;
     Box::new(move |batch: &mut Batch| {
         let progress = feed(batch)?;
         if let (Some(from), Some(to)) = (before, batch.watermark) {

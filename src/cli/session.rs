@@ -18,7 +18,10 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     let ticks = |length: std::time::Duration, name: &str| -> anyhow::Result<usize> {
         let ms = length.as_millis();
         let fits = ms.is_multiple_of(period_ms.into()) && ms > 0;
-        anyhow::ensure!(fits, "the {name} ({length:?}) is no multiple of the period ({period_ms} ms): give another --{name} or --period");
+        anyhow::ensure!(
+            fits,
+            "the {name} ({length:?}) is no multiple of the period ({period_ms} ms): give another --{name} or --period"
+        );
         usize::try_from(ms / u128::from(period_ms)).with_context(|| format!("the {name} is too long"))
     };
     let (length, hop) = (ticks(config.length, "window")?, ticks(config.hop, "hop")?);

@@ -50,7 +50,12 @@ impl<'a> Reader<'a> {
 }
 
 /// A number within `low..=high`.
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, kind: &str, low: T, high: T) -> Result<T, String> {
+fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+    text: &str,
+    kind: &str,
+    low: T,
+    high: T,
+) -> Result<T, String> {
     let read = text.parse().ok().filter(|n| (&low..=&high).contains(&n));
     read.ok_or_else(|| format!("`{text}` is no {kind} from {low} to {high}"))
 }
@@ -112,7 +117,8 @@ pub fn fit(text: &str) -> Result<Fit, String> {
 
 /// Up to a million: as many as there may be VMs.
 pub fn clusters(text: &str) -> Result<Clusters, String> {
-    Ok(or("auto", text, |text| number(text, "number of clusters", 1, 1_000_000))?.map_or(Clusters::Auto, Clusters::Fixed))
+    Ok(or("auto", text, |text| number(text, "number of clusters", 1, 1_000_000))?
+        .map_or(Clusters::Auto, Clusters::Fixed))
 }
 
 /// Up to 100: scikit-learn's default is 10, and each start costs as much as the first.

@@ -55,7 +55,8 @@ impl Driver {
         let (mut refused, open) = (std::mem::take(&mut batch.dead), *self.input.time());
         for run in batch.samples.drain(..) {
             if self.panes.origin.is_none() {
-                self.say(Message::Origin(self.panes.start(run.first)));
+                let origin = self.panes.start(run.first);
+                self.say(Message::Origin(origin));
             }
             self.samples += run.cpu_ppm.len() as u64;
             for part in self.panes.cut(run) {
@@ -174,7 +175,10 @@ mod tests {
             panes.start(100);
             let parts = panes.cut(run(first, n));
             let shown: Vec<_> = parts.iter().map(|p| (p.first, p.cpu_ppm.clone())).collect();
-            assert_eq!(shown, expected.into_iter().map(|(t, r)| (t, r.collect::<Vec<u32>>())).collect::<Vec<_>>());
+            assert_eq!(
+                shown,
+                expected.into_iter().map(|(t, r)| (t, r.collect::<Vec<u32>>())).collect::<Vec<_>>()
+            );
             assert_eq!(panes.pane(parts[0].first), (first >= 100).then_some(0));
         }
     }

@@ -24,7 +24,13 @@ use crate::window::{Status, VmWindow};
 type Input = timely::dataflow::operators::vec::input::Handle<u64, Samples>;
 
 /// Builds this worker's part of the dataflow. Windows go to `sender`, which the first worker has.
-pub fn build(scope: Scope<'_, u64>, input: &mut Input, plan: &Plan, sender: Option<SyncSender<Message>>, probe: &Probe<u64>) {
+pub fn build(
+    scope: Scope<'_, u64>,
+    input: &mut Input,
+    plan: &Plan,
+    sender: Option<SyncSender<Message>>,
+    probe: &Probe<u64>,
+) {
     let judged = windows(scope.input_from(input), plan);
     let proposed = ensembles(judged, plan);
     let facts = held(proposed.clone(), plan).map(|((fact, diff), pane)| (fact, pane, diff)).as_collection();
@@ -34,7 +40,9 @@ pub fn build(scope: Scope<'_, u64>, input: &mut Input, plan: &Plan, sender: Opti
     });
     let by_ensemble = by_ensemble.arrange_by_key();
     // K-means puts a VM into one ensemble, so a pair appears here once.
-    let pairs = by_ensemble.clone().join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone())));
+    let pairs = by_ensemble
+        .clone()
+        .join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone())));
     let changes = facts.concat(pairs).inner.map(|(fact, pane, diff)| (Reported::Change(fact, diff), pane));
     let summaries = proposed.flat_map(|(proposal, pane)| match proposal {
         Proposal::Window(summary) => Some((Reported::Window(summary), pane)),
@@ -128,7 +136,9 @@ fn propose(mut judged: Vec<Judged>, plan: &Plan, names: &mut Names) -> Vec<Propo
         Status::Gone => Verdict::Gone,
         Status::Partial { .. } => Verdict::Unjudged,
         Status::Idle => Verdict::Idle,
-        Status::Whole => named.next().flatten().map_or(Verdict::Alone, |name| Verdict::In(Ensemble::new(&name))),
+        Status::Whole => {
+            named.next().flatten().map_or(Verdict::Alone, |name| Verdict::In(Ensemble::new(&name)))
+        }
     };
     let verdicts = judged.iter().map(|j| Proposal::Vm(j.vm.clone(), verdict(j, &mut named)));
     verdicts.chain([Proposal::Window(summary)]).collect()
@@ -141,34 +151,50 @@ fn held<'s>(proposed: Records<'s, Timed<Proposal>>, plan: &Plan) -> Records<'s, 
         Proposal::Window(_) => None,
     });
     let (hysteresis, mut held) = (plan.hysteresis, HashMap::<VmId, Held>::new());
-    per_window(verdicts, "Held", |(vm, _)| vm.hashed(), move |_, verdicts| {
-        let mut changes = vec![];
-        for (vm, verdict) in verdicts {
-            let one = held.entry(vm.clone()).or_default();
-            one.update(&vm, verdict, hysteresis, &mut changes);
-            if one.is_gone() {
-                held.remove(&vm);
+    per_window(
+        verdicts,
+        "Held",
+        |(vm, _)| vm.hashed(),
+        move |_, verdicts| {
+            let mut changes = vec![];
+            for (vm, verdict) in verdicts {
+                let one = held.entry(vm.clone()).or_default();
+                one.update(&vm, verdict, hysteresis, &mut changes);
+                if one.is_gone() {
+                    held.remove(&vm);
+                }
             }
-        }
-        changes
-    })
+            changes
+        },
+    )
 }
 
 /// Brings each window's differences together, consolidates them and says them.
-fn report<'s>(reported: Records<'s, Timed<Reported>>, plan: &Plan, sender: Option<SyncSender<Message>>) -> Records<'s, Timed<()>> {
+fn report<'s>(
+    reported: Records<'s, Timed<Reported>>,
+    plan: &Plan,
+    sender: Option<SyncSender<Message>>,
+) -> Records<'s, Timed<()>> {
     let hop = plan.window.hop() as i64;
-    per_window(reported, "Report", |_| 0, move |pane, reported| {
-        let (mut changes, mut summary) = (vec![], Summary::default());
-        for record in reported {
-            match record {
-                Reported::Change(fact, diff) => changes.push((fact, diff)),
-                Reported::Window(of) => summary = of,
+    per_window(
+        reported,
+        "Report",
+        |_| 0,
+        move |pane, reported| {
+            let (mut changes, mut summary) = (vec![], Summary::default());
+            for record in reported {
+                match record {
+                    Reported::Change(fact, diff) => changes.push((fact, diff)),
+                    Reported::Window(of) => summary = of,
+                }
             }
-        }
-        consolidation::consolidate(&mut changes);
-        let window = Window { end: (pane as i64 + 1) * hop, changes, summary };
-        // Nobody listens any more only when the caller gave up: then the process is about to end.
-        sender.iter().for_each(|sender| drop(sender.send(Message::Window(window.clone()))));
-        vec![]
-    })
+            consolidation::consolidate(&mut changes);
+            let window = Window { end: (pane as i64 + 1) * hop, changes, summary };
+            if let Some(sender) = &sender {
+                // Nobody listens any more only when the caller gave up: then the process is about to end.
+                let _ = sender.send(Message::Window(window));
+            }
+            vec![]
+        },
+    )
 }

@@ -17,7 +17,12 @@ pub type Timed<D> = (D, u64);
 
 /// Collects the records of each pane on the worker that `route` names and, when the pane is complete, hands
 /// them to `logic`, whose answers go on at that time.
-pub fn per_window<'s, A, B, R, L>(input: Records<'s, Timed<A>>, name: &str, route: R, mut logic: L) -> Records<'s, Timed<B>>
+pub fn per_window<'s, A, B, R, L>(
+    input: Records<'s, Timed<A>>,
+    name: &str,
+    route: R,
+    mut logic: L,
+) -> Records<'s, Timed<B>>
 where
     A: ExchangeData,
     B: Clone + 'static,
@@ -36,7 +41,9 @@ where
             });
             while waiting.first_key_value().is_some_and(|(pane, _)| !frontier.less_equal(pane)) {
                 if let Some((pane, (cap, records))) = waiting.pop_first() {
-                    output.session(&cap).give_iterator(logic(pane, records).into_iter().map(|answer| (answer, pane)));
+                    output
+                        .session(&cap)
+                        .give_iterator(logic(pane, records).into_iter().map(|answer| (answer, pane)));
                 }
             }
         }
@@ -52,7 +59,12 @@ pub trait PaneStage<A, B> {
 }
 
 /// Runs `stage` on each worker over the records that `route` sends there.
-pub fn per_pane<'s, A, B, R, S>(input: Records<'s, A>, name: &str, route: R, mut stage: S) -> Records<'s, Timed<B>>
+pub fn per_pane<'s, A, B, R, S>(
+    input: Records<'s, A>,
+    name: &str,
+    route: R,
+    mut stage: S,
+) -> Records<'s, Timed<B>>
 where
     A: ExchangeData,
     B: Clone + 'static,
@@ -63,7 +75,9 @@ where
     input.unary_frontier::<CapacityContainerBuilder<Vec<Timed<B>>>, _, _, _>(route, name, |cap, _info| {
         let mut next = Some(cap);
         move |(input, frontier), output| {
-            input.for_each_stamp(|_, data| data.flat_map(|part| part.drain(..)).for_each(|record| stage.take(record)));
+            input.for_each_stamp(|_, data| {
+                data.flat_map(|part| part.drain(..)).for_each(|record| stage.take(record))
+            });
             while let Some(cap) = next.as_mut() {
                 let pane = *cap.time();
                 match frontier.frontier().first() {
@@ -71,7 +85,9 @@ where
                     None => next = None,
                     Some(open) if *open <= pane => break,
                     Some(_) => {
-                        output.session(cap).give_iterator(stage.close(pane).into_iter().map(|answer| (answer, pane)));
+                        output
+                            .session(cap)
+                            .give_iterator(stage.close(pane).into_iter().map(|answer| (answer, pane)));
                         cap.downgrade(&(pane + 1));
                     }
                 }

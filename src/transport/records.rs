@@ -64,7 +64,17 @@ pub struct Dependency {
 impl Dependency {
     /// A pair of which nothing is known but that it is one.
     pub fn bare(a: VmId, b: VmId, windows: u64) -> Self {
-        Dependency { a, b, strength: None, q: None, confidence: None, lag_ms: None, direct: None, cause: None, windows }
+        Dependency {
+            a,
+            b,
+            strength: None,
+            q: None,
+            confidence: None,
+            lag_ms: None,
+            direct: None,
+            cause: None,
+            windows,
+        }
     }
 }
 

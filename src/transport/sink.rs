@@ -50,7 +50,8 @@ impl Sink {
     pub fn write(&mut self, records: &[Record], stdout: &mut impl Write) -> Result<(), SinkError> {
         match self {
             Sink::Stdout => {
-                let written = records.iter().try_for_each(|record| line(record, stdout)).and_then(|()| stdout.flush());
+                let written =
+                    records.iter().try_for_each(|record| line(record, stdout)).and_then(|()| stdout.flush());
                 written.map_err(|source| SinkError { path: "standard output".into(), source })
             }
             Sink::Directory(files) => {
@@ -58,7 +59,9 @@ impl Sink {
                     let Some((path, file)) = files.get_mut(&record.topic) else { continue };
                     line(record, file).map_err(|source| SinkError { path: path.clone(), source })?;
                 }
-                let flush = |(path, file): &mut (PathBuf, BufWriter<File>)| file.flush().map_err(|source| SinkError { path: path.clone(), source });
+                let flush = |(path, file): &mut (PathBuf, BufWriter<File>)| {
+                    file.flush().map_err(|source| SinkError { path: path.clone(), source })
+                };
                 files.values_mut().try_for_each(flush)
             }
         }
