@@ -23,11 +23,13 @@
 //! # Memory
 //! For each scale of `s` ticks `4 * (length + hop) / s + 16 * (max_lag + 1)` bytes; 300 ticks by 60 with 50 lags:
 //! 2,256. Some 200 more a VM, and `4 * hop` for each host in each open pane.
+//!
+//! [`MAX_CPU_PPM`]: crate::types::MAX_CPU_PPM
 
 use std::ops::Range;
 
 use crate::simd::Simd;
-use crate::types::{HostId, MAX_CPU_PPM, Reason, Tick};
+use crate::types::{HostId, Reason, Tick};
 
 pub mod lagged;
 mod pane;
@@ -125,17 +127,17 @@ impl VmWindow {
             } else {
                 let run = &cpu_ppm[start..end];
                 let shift = |reason, r: Range<usize>| refuse(reason, start + r.start..start + r.end);
-                self.open_pane(pane).add(host, at, run, params.hop(), shift);
+                self.open_pane(pane, params.hop()).add(host, at, run, shift);
             }
             start = end;
         }
         refused
     }
 
-    fn open_pane(&mut self, pane: i64) -> &mut Pane {
+    fn open_pane(&mut self, pane: i64, hop: usize) -> &mut Pane {
         let i = self.open.partition_point(|(open, _)| *open < pane);
         if self.open.get(i).is_none_or(|(open, _)| *open != pane) {
-            self.open.insert(i, (pane, Pane::default()));
+            self.open.insert(i, (pane, Pane::new(hop)));
         }
         &mut self.open[i].1
     }
@@ -150,9 +152,9 @@ impl VmWindow {
             let raw = if open == self.closed && !self.open.is_empty() {
                 self.open.remove(0).1
             } else {
-                Pane::default()
+                Pane::new(params.hop())
             };
-            let (ticks, host) = raw.finish(params.hop());
+            let (ticks, host) = raw.finish();
             self.host = host.or(self.host.take());
             self.slide(params, ticks, simd);
         }

@@ -9,8 +9,9 @@ pub const MISSING: u32 = u32::MAX;
 const _: () = assert!(MAX_CPU_PPM < MISSING);
 
 /// One VM's samples in an open pane, by host: nearly always one, during a migration two.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Pane {
+    hop: usize,
     hosts: Vec<OnHost>,
 }
 
@@ -22,17 +23,21 @@ struct OnHost {
 }
 
 impl Pane {
-    /// Adds consecutive samples, the first `at` ticks into a pane of `hop`, that end within it; hands `refuse` those
-    /// that cannot be used, as positions in `cpu_ppm`.
+    /// A pane of `hop` ticks, without samples.
+    pub fn new(hop: usize) -> Self {
+        Pane { hop, hosts: vec![] }
+    }
+
+    /// Adds consecutive samples, the first `at` ticks into the pane, that end within it; hands `refuse` those that
+    /// cannot be used, as positions in `cpu_ppm`.
     pub fn add(
         &mut self,
         host: &HostId,
         at: usize,
         cpu_ppm: &[u32],
-        hop: usize,
         mut refuse: impl FnMut(Reason, Range<usize>),
     ) {
-        let ticks = self.ticks_on(host, hop);
+        let ticks = self.ticks_on(host);
         if at >= ticks.len() && cpu_ppm.iter().fold(0, |most, &x| most.max(x)) <= MAX_CPU_PPM {
             ticks.resize(at, MISSING);
             ticks.extend_from_slice(cpu_ppm);
@@ -52,24 +57,24 @@ impl Pane {
         }
     }
 
-    fn ticks_on(&mut self, host: &HostId, hop: usize) -> &mut Vec<u32> {
+    fn ticks_on(&mut self, host: &HostId) -> &mut Vec<u32> {
         let i = self.hosts.iter().position(|on| on.host == *host).unwrap_or_else(|| {
-            self.hosts.push(OnHost { host: host.clone(), ticks: Vec::with_capacity(hop) });
+            self.hosts.push(OnHost { host: host.clone(), ticks: Vec::with_capacity(self.hop) });
             self.hosts.len() - 1
         });
         &mut self.hosts[i].ticks
     }
 
-    /// The pane's `hop` values, [`MISSING`] where there is none, summed over hosts; and the host of the latest
+    /// The pane's values, one a tick, [`MISSING`] where there is none, summed over hosts; and the host of the latest
     /// sample (of several the first by name), none if there is no sample.
-    pub fn finish(self, hop: usize) -> (Vec<u32>, Option<HostId>) {
+    pub fn finish(self) -> (Vec<u32>, Option<HostId>) {
         let last = |on: &OnHost| on.ticks.iter().rposition(|&x| x != MISSING);
         let seen = self.hosts.iter().filter(|on| last(on).is_some());
         let latest = seen.max_by(|a, b| last(a).cmp(&last(b)).then_with(|| b.host.cmp(&a.host)));
         let host = latest.map(|on| on.host.clone());
         let mut hosts = self.hosts.into_iter().map(|on| on.ticks);
         let mut sum = hosts.next().unwrap_or_default();
-        sum.resize(hop, MISSING);
+        sum.resize(self.hop, MISSING);
         for ticks in hosts {
             for (sum, x) in sum.iter_mut().zip(ticks).filter(|&(_, x)| x != MISSING) {
                 *sum = if *sum == MISSING { x } else { (*sum + x).min(MAX_CPU_PPM) };
@@ -113,13 +118,11 @@ mod tests {
             (&[("z", 3, &[NO]), ("b", 0, &[1])], [1, NO, NO, NO], Some("b"), &[(Reason::Implausible, 0)]),
         ];
         for (runs, values, host, refused) in rows {
-            let (mut pane, mut found) = (Pane::default(), vec![]);
+            let (mut pane, mut found) = (Pane::new(4), vec![]);
             for (host, at, cpu_ppm) in *runs {
-                pane.add(&HostId::new(host), *at, cpu_ppm, 4, |reason, range| {
-                    found.push((reason, range.start))
-                });
+                pane.add(&HostId::new(host), *at, cpu_ppm, |reason, range| found.push((reason, range.start)));
             }
-            let (sum, from) = pane.finish(4);
+            let (sum, from) = pane.finish();
             assert_eq!(
                 (&sum[..], from, &found[..]),
                 (&values[..], host.map(HostId::new), *refused),

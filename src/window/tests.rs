@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::MAX_CPU_PPM;
 
 const SIMD: Simd = Simd::Portable;
 
