@@ -9,7 +9,7 @@ mod truth;
 use std::fmt::Write;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, LineStyle, Table};
 use serde::Serialize;
 
 pub use edges::{EdgeScore, Edges};
@@ -109,7 +109,7 @@ pub fn mean(scores: &[Score]) -> Measures {
 /// The paper's Table 1, a row for each label; a ratio that is not defined prints as `-`. Ends with a newline.
 pub fn table(rows: &[(String, Measures)]) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table.set_header(["", "TP", "TN", "FP", "FN", "accuracy", "precision", "recall", "F1"]);
     for (label, m) in rows {
         let mut cells = vec![label.clone()];

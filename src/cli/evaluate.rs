@@ -111,13 +111,13 @@ fn as_table(windows: &[(i64, Score)], judged: &Judged, edges: Option<&EdgeScore>
     if !judged.missing.is_empty() {
         let some = judged.missing[..judged.missing.len().min(5)].join(", ");
         let more = if judged.missing.len() > 5 { ", ..." } else { "" };
+        let n = judged.missing.len();
         text += &format!(
-            "\n{} VMs of the truth are not in the result, and count as in no ensemble: {some}{more}\n",
-            judged.missing.len()
+            "\nNot in the result, and so counted as in no ensemble: {n} of the truth's VMs ({some}{more}).\n"
         );
     }
     if judged.unknown > 0 {
-        text += &format!("\n{} VMs of the result have no truth, and are left out.\n", judged.unknown);
+        text += &format!("\nWithout truth, and so left out: {} of the result's VMs.\n", judged.unknown);
     }
     text
 }
@@ -133,12 +133,20 @@ fn as_json(windows: &[(i64, Score)], judged: &Judged, edges: Option<&EdgeScore>)
     let outcome = json!({
         "windows": windows.iter().map(window).collect::<Vec<_>>(),
         "mean": (!windows.is_empty()).then(|| mean(windows)),
-        "final": judged.score.measures(),
+        "final": score_json(&judged.score),
         "calls": calls,
         "missing": judged.missing,
         "unknown": judged.unknown,
     });
     format!("{outcome}\n")
+}
+
+/// A score with its ratios; unlike a mean it counts in whole pairs.
+fn score_json(score: &Score) -> serde_json::Value {
+    let Score { tp, tn, fp, fn_ } = score;
+    let (accuracy, precision, recall, f1) = (score.accuracy(), score.precision(), score.recall(), score.f1());
+    json!({ "tp": tp, "tn": tn, "fp": fp, "fn": fn_,
+        "accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1 })
 }
 
 fn mean(windows: &[(i64, Score)]) -> Measures {

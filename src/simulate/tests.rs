@@ -93,6 +93,7 @@ fn utilisation_is_believable() {
         cores += f64::from(vm.cores);
         used += mean(&series) / 1e6;
     }
+    println!("utilisation {:.3}", used / cores);
     // Parks are used to 10 to 40 per cent of what their VMs may use.
     assert!((0.08..0.4).contains(&(used / cores)), "{}", used / cores);
 }
@@ -109,6 +110,7 @@ fn who_works_together_moves_together() {
         }
     }
     let (within, between) = (mean(&within), mean(&between));
+    println!("within {within:.3}, between {between:.3}");
     assert!(within > 0.6 && between < 0.15, "within {within}, between {between}");
 }
 
