@@ -69,6 +69,11 @@ impl Columns {
         Columns { simd, dims, values: Vec::new(), half: Vec::new(), weight: Vec::new(), id: Vec::new() }
     }
 
+    /// With which vectors they are compared.
+    pub fn simd(&self) -> Simd {
+        self.simd
+    }
+
     /// Packs `rows`: their ids, which ascend, the weights of their distances, their coordinates.
     pub fn pack<'a>(&mut self, rows: impl Iterator<Item = (u32, f32, &'a [f32])>) {
         let width = width(self.simd);
@@ -117,13 +122,23 @@ pub(super) fn nearest(query: &Query, columns: &Columns, found: &mut Vec<u32>) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn nearest_avx2(query: &Query, columns: &Columns, found: &mut [u32]) {
-    nearest_tiled::<4, 16>(query, columns, found, (|r, c, to| products_avx2(r, c, to), |r, d, h, b| improve_avx2(r, d, h, b)));
+    nearest_tiled::<4, 16>(
+        query,
+        columns,
+        found,
+        (|r, c, to| products_avx2(r, c, to), |r, d, h, b| improve_avx2(r, d, h, b)),
+    );
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn nearest_avx512(query: &Query, columns: &Columns, found: &mut [u32]) {
-    nearest_tiled::<6, 64>(query, columns, found, (|r, c, to| products_avx512(r, c, to), |r, d, h, b| improve_avx512(r, d, h, b)));
+    nearest_tiled::<6, 64>(
+        query,
+        columns,
+        found,
+        (|r, c, to| products_avx512(r, c, to), |r, d, h, b| improve_avx512(r, d, h, b)),
+    );
 }
 
 #[inline(always)]
@@ -131,7 +146,10 @@ fn nearest_tiled<const M: usize, const N: usize>(
     query: &Query,
     columns: &Columns,
     found: &mut [u32],
-    kernels: (impl Fn(&[[f32; M]], &[f32], &mut [[f32; N]; M]), impl Fn(Row, &[f32; N], Heads<N>, &mut Best<N>)),
+    kernels: (
+        impl Fn(&[[f32; M]], &[f32], &mut [[f32; N]; M]),
+        impl Fn(Row, &[f32; N], Heads<N>, &mut Best<N>),
+    ),
 ) {
     let (mut block, mut dot) = (vec![[0.0; M]; columns.dims], [[0.0; N]; M]);
     let (half, weight) = (columns.half.as_chunks::<N>().0, columns.weight.as_chunks::<N>().0);
@@ -195,11 +213,15 @@ pub(super) fn halves(rows: &Rows, which: &[u32], columns: &Columns, found: &mut 
     found.resize(which.len() * columns.id.len(), 0.0);
     match columns.simd {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Simd::available` gives a level only when the processor has it.
-        Simd::Avx512 => halves_tiled(rows, which, (columns, found), |r, c, to| unsafe { products_avx512(r, c, to) }),
+        Simd::Avx512 => halves_tiled::<6, 64>(rows, which, (columns, found), |rows, columns, to| {
+            // SAFETY: `Simd::available` gives a level only when the processor has it.
+            unsafe { products_avx512(rows, columns, to) }
+        }),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Simd::Avx2 => halves_tiled(rows, which, (columns, found), |r, c, to| unsafe { products_avx2(r, c, to) }),
+        Simd::Avx2 => halves_tiled::<4, 16>(rows, which, (columns, found), |rows, columns, to| {
+            // SAFETY: as above.
+            unsafe { products_avx2(rows, columns, to) }
+        }),
         _ => halves_tiled::<4, 8>(rows, which, (columns, found), products),
     }
     columns.id.len()

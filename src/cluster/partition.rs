@@ -2,6 +2,9 @@
 
 use super::points::Points;
 
+/// What may be rounding, as a share: the centres are exact to 2^-53, a sum of a hundred squares to 1e-14.
+pub(super) const NOISE: f64 = 1e-9;
+
 /// Clusters of points. A slot without points is no cluster; it may be filled.
 ///
 /// Lengths are in units of the points. All costs are changes of the inertia, exact but for rounding.
@@ -98,7 +101,7 @@ impl<'a> Partition<'a> {
         }
         let leaving = self.leaving(x);
         let rise = self.joining(x, slot) - leaving;
-        if rise >= -1e-9 * leaving {
+        if rise >= -NOISE * leaving {
             return 0.0;
         }
         self.journal.push((x, own));
@@ -121,6 +124,34 @@ impl<'a> Partition<'a> {
     pub fn undo(&mut self, mark: usize) {
         for (x, slot) in self.journal.split_off(mark).into_iter().rev() {
             self.put(x, slot);
+        }
+    }
+
+    /// The point, of these, farthest from the centre of its cluster, the first of equals.
+    pub fn farthest(&self, which: &[u32]) -> Option<u32> {
+        let distance = |x: u32| self.distance2(x, self.owner[x as usize]);
+        let farther = |a: (f64, u32), b: (f64, u32)| if b.0 > a.0 { b } else { a };
+        which.iter().map(|&x| (distance(x), x)).reduce(farther).map(|(_, x)| x)
+    }
+
+    /// Gives each empty slot below `k` a point: those that are farthest from their centres, one of a
+    /// cluster at a time, the lowest of equals. There are at least `k` different points.
+    pub fn fill(&mut self, k: u32) {
+        loop {
+            let empty: Vec<u32> = (0..k).filter(|&slot| self.count(slot) == 0).collect();
+            if empty.is_empty() {
+                return;
+            }
+            let distance = |(&slot, x): (&u32, u32)| (self.distance2(x, slot), x);
+            let mut far: Vec<(f64, u32)> = self.owner.iter().zip(0..).map(distance).collect();
+            far.retain(|&(d, _)| d > 0.0);
+            far.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let mut taken = vec![false; self.count.len()];
+            far.retain(|&(_, x)| !std::mem::replace(&mut taken[self.owner[x as usize] as usize], true));
+            if far.is_empty() {
+                return;
+            }
+            far.iter().zip(empty).for_each(|(&(_, x), slot)| self.put(x, slot));
         }
     }
 
@@ -159,6 +190,10 @@ fn distance2(row: &[i32], centre: &[f64]) -> f64 {
         }
     }
     let rest: f64 = x_rest.iter().zip(c_rest).map(|(&x, c)| (f64::from(x) - c) * (f64::from(x) - c)).sum();
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h)) + rest
+    fold(lanes) + rest
+}
+
+/// The sum of eight lanes, pairwise.
+pub(super) fn fold([a, b, c, d, e, f, g, h]: [f64; 8]) -> f64 {
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
