@@ -1,0 +1,157 @@
+//! Names that ensembles keep from window to window, so that nothing flaps because clusters were numbered
+//! differently.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::types::VmId;
+
+/// The names in use, and the next number that is free: all that has to be kept from window to window.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names {
+    held: BTreeMap<VmId, String>,
+    next: u64,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names { held: BTreeMap::new(), next: 1 }
+    }
+}
+
+impl Names {
+    /// Names that were published before: the ensemble of each VM. Numbering goes on after the highest
+    /// `e<number>` among them, and not below `next` (1 if nothing is known).
+    pub fn resume(held: BTreeMap<VmId, String>, next: u64) -> Self {
+        let numbers = held.values().filter_map(|name| name.strip_prefix('e')?.parse::<u64>().ok());
+        let next = numbers.map(|n| n.saturating_add(1)).fold(next.max(1), u64::max);
+        Names { held, next }
+    }
+
+    /// The name of each VM's ensemble, as of the last window.
+    pub fn held(&self) -> &BTreeMap<VmId, String> {
+        &self.held
+    }
+
+    /// The number that the next new ensemble gets.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Names the ensembles of a window, in the order given; an empty one gets an empty name.
+    ///
+    /// The ensemble and the former one that have the most members in common are matched first (then the
+    /// pair with the larger share of all their members, then the smallest member), each at most once: of two parts
+    /// the larger keeps the name. The rest get the next numbers, `e1`, `e2`, ..., in the order of their smallest members;
+    /// no number is used twice. The order of the ensembles and of their members does not matter.
+    pub fn name(&mut self, ensembles: &[Vec<VmId>]) -> Vec<String> {
+        let mut names = vec![String::new(); ensembles.len()];
+        let mut taken = BTreeSet::new();
+        for (_, _, _, former, i) in self.overlaps(ensembles) {
+            if names[i].is_empty() && taken.insert(former.clone()) {
+                names[i] = former;
+            }
+        }
+        let unnamed = (0..ensembles.len()).filter(|&i| names[i].is_empty());
+        let mut fresh: Vec<_> = unnamed.filter_map(|i| Some((ensembles[i].iter().min()?, i))).collect();
+        fresh.sort_unstable();
+        for (_, i) in fresh {
+            names[i] = format!("e{}", self.next);
+            self.next += 1;
+        }
+        let members = ensembles.iter().zip(&names);
+        self.held = members.flat_map(|(vms, name)| vms.iter().map(|vm| (vm.clone(), name.clone()))).collect();
+        names
+    }
+
+    /// (members in common, of how many in all, the smallest member, former name, ensemble), best first.
+    fn overlaps<'a>(&self, ensembles: &'a [Vec<VmId>]) -> Vec<Overlap<'a>> {
+        let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+        self.held.values().for_each(|name| *sizes.entry(name).or_default() += 1);
+        let mut overlaps = Vec::new();
+        for (i, vms) in ensembles.iter().enumerate() {
+            let mut common: BTreeMap<&str, usize> = BTreeMap::new();
+            let formers = vms.iter().filter_map(|vm| self.held.get(vm));
+            formers.for_each(|name| *common.entry(name).or_default() += 1);
+            let Some(smallest) = vms.iter().min() else { continue };
+            for (name, n) in common {
+                let union = sizes[name] + vms.len() - n;
+                overlaps.push((std::cmp::Reverse(n), union, smallest, name.to_owned(), i));
+            }
+        }
+        overlaps.sort_unstable();
+        overlaps
+    }
+}
+
+/// See [`Names::overlaps`].
+type Overlap<'a> = (std::cmp::Reverse<usize>, usize, &'a VmId, String, usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ensembles(text: &str) -> Vec<Vec<VmId>> {
+        let members = |part: &str| part.chars().map(|c| VmId::new(&c.to_string())).collect();
+        text.split_whitespace().map(members).collect()
+    }
+
+    /// Each row: windows, one after the other, and the names of the last one's ensembles.
+    #[test]
+    fn names_follow_the_members() {
+        for (windows, last) in [
+            (vec!["cd ab"], "e2 e1"),
+            (vec!["ab cd", "cd ab"], "e2 e1"),
+            (vec!["abc de", "ab cde"], "e1 e2"),
+            (vec!["abcde", "ab cde"], "e2 e1"),
+            (vec!["ab cd", "abcd"], "e1"),
+            (vec!["ab cd", "abcd", "ab cd"], "e1 e3"),
+            (vec!["ab", "cd", "ab"], "e3"),
+            (vec!["ab cde", "abcde"], "e2"),
+            (vec!["ab c", ""], ""),
+        ] {
+            let mut names = Names::default();
+            let named: Vec<_> = windows.iter().map(|window| names.name(&ensembles(window))).collect();
+            assert_eq!(named[named.len() - 1].join(" "), last, "{windows:?}");
+        }
+    }
+
+    #[test]
+    fn numbering_goes_on_after_a_restart() {
+        let held =
+            [("a", "e7"), ("b", "front"), ("c", "e07x")].map(|(vm, name)| (VmId::new(vm), name.to_owned()));
+        let mut names = Names::resume(held.into(), 3);
+        assert_eq!(names.name(&ensembles("a b z")), ["e7", "front", "e8"]);
+        assert_eq!(names.next(), 9);
+        assert_eq!(Names::resume(BTreeMap::new(), 5).next(), 5);
+    }
+
+    fn grouped(owner: &[usize], order: &[usize]) -> Vec<Vec<VmId>> {
+        let members = |k: usize| (0..owner.len()).filter(move |&i| owner[i] == k);
+        let named = |i: usize| VmId::new(&format!("vm{i:02}"));
+        order.iter().map(|&k| members(k).map(named).collect()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn relabelling_changes_nothing(
+            before in prop::collection::vec(0usize..5, 1..20),
+            after in prop::collection::vec(0usize..5, 20),
+            order in Just(vec![0, 1, 2, 3, 4]).prop_shuffle(),
+        ) {
+            let plain = [0, 1, 2, 3, 4];
+            let (mut a, mut b) = (Names::default(), Names::default());
+            a.name(&grouped(&before, &plain));
+            b.name(&grouped(&before, &order));
+            prop_assert_eq!(&a, &b);
+            let held = a.held().clone();
+            b.name(&grouped(&before, &plain));
+            prop_assert_eq!(&held, b.held(), "the same ensembles keep their names");
+            let names = a.name(&grouped(&after, &plain));
+            b.name(&grouped(&after, &order));
+            prop_assert_eq!(&a, &b);
+            let used: Vec<_> = names.iter().filter(|name| !name.is_empty()).collect();
+            prop_assert_eq!(used.iter().collect::<BTreeSet<_>>().len(), used.len());
+        }
+    }
+}
