@@ -22,7 +22,9 @@ fn main() {
     let Some(folder) = recordings() else { return };
     let truths: Vec<Truth> = NAMES.iter().map(|name| truth(&folder, name)).collect();
     println!("\nK-means as in the paper: AR(45), as many clusters as there are ensembles.\n");
-    table(&folder, &truths, |truth| vec!["--order".into(), "45".into(), "--clusters".into(), truth.ensembles().to_string()]);
+    table(&folder, &truths, |truth| {
+        vec!["--order".into(), "45".into(), "--clusters".into(), truth.ensembles().to_string()]
+    });
     println!("\nK-means with its defaults: the number of clusters is found.\n");
     table(&folder, &truths, |_| vec![]);
     println!("\nThe same, the order chosen by AICc.\n");
@@ -32,7 +34,8 @@ fn main() {
 }
 
 fn truth(folder: &Path, name: &str) -> Truth {
-    Truth::parse(&std::fs::read_to_string(folder.join(format!("{name}.truth.csv"))).expect("a truth file")).expect("a truth file")
+    Truth::parse(&std::fs::read_to_string(folder.join(format!("{name}.truth.csv"))).expect("a truth file"))
+        .expect("a truth file")
 }
 
 fn trace(folder: &Path, name: &str) -> String {
@@ -41,11 +44,12 @@ fn trace(folder: &Path, name: &str) -> String {
 
 /// Scores of every window by itself (no hysteresis), and how many ensembles of two or more were found.
 fn windows(trace: &str, truth: &Truth, args: &[String]) -> Vec<(Score, usize)> {
-    let fixed = ["--engine", "kmeans", "--period", "1s", "--window", "5m", "--hop", "5m", "--hysteresis", "1/1"];
+    let fixed =
+        ["--engine", "kmeans", "--period", "1s", "--window", "5m", "--hop", "5m", "--hysteresis", "1/1"];
     let args: Vec<&str> = fixed.into_iter().chain(args.iter().map(String::as_str)).collect();
     let found = analyze(trace, &args);
     let count = |found: &BTreeMap<VmId, Vec<String>>| found.values().flatten().collect::<BTreeSet<_>>().len();
-    found.iter().map(|found| (truth.score(found), count(found))).collect()
+    found.iter().map(|found| (truth.score(found).score, count(found))).collect()
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -54,27 +58,44 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 }
 
 fn table(folder: &Path, truths: &[Truth], args: impl Fn(&Truth) -> Vec<String>) {
-    println!("| recording | windows | TP | TN | FP | FN | accuracy | precision | recall | F1 | ensembles found (true) |");
+    println!(
+        "| recording | windows | TP | TN | FP | FN | accuracy | precision | recall | F1 | ensembles found (true) |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for (name, truth) in NAMES.iter().zip(truths) {
         let scored = windows(&trace(folder, name), truth, &args(truth));
         let of = |f: fn(&Score) -> f64| mean(scored.iter().map(|(score, _)| f(score)));
-        let counts = [|s: &Score| s.tp as f64, |s: &Score| s.tn as f64, |s: &Score| s.fp as f64, |s: &Score| s.fn_ as f64];
+        let counts = [
+            |s: &Score| s.tp as f64,
+            |s: &Score| s.tn as f64,
+            |s: &Score| s.fp as f64,
+            |s: &Score| s.fn_ as f64,
+        ];
         let [tp, tn, fp, fn_] = counts.map(of);
         let accuracy = of(|s| s.accuracy().unwrap_or(f64::NAN));
-        let (precision, recall, f1) = (of(|s| s.precision().unwrap_or(0.0)), of(|s| s.recall().unwrap_or(0.0)), of(|s| s.f1().unwrap_or(0.0)));
+        let (precision, recall, f1) = (
+            of(|s| s.precision().unwrap_or(0.0)),
+            of(|s| s.recall().unwrap_or(0.0)),
+            of(|s| s.f1().unwrap_or(0.0)),
+        );
         let found = mean(scored.iter().map(|(_, n)| *n as f64));
         let windows = scored.len();
-        println!("| {name} | {windows} | {tp:.1} | {tn:.1} | {fp:.1} | {fn_:.1} | {accuracy:.3} | {precision:.3} | {recall:.3} | {f1:.3} | {found:.1} ({}) |", truth.shared_ensembles());
+        println!(
+            "| {name} | {windows} | {tp:.1} | {tn:.1} | {fp:.1} | {fn_:.1} | {accuracy:.3} | {precision:.3} | {recall:.3} | {f1:.3} | {found:.1} ({}) |",
+            truth.shared_ensembles()
+        );
     }
 }
 
 fn figure_5(folder: &Path, truths: &[Truth]) {
-    println!("\nThe paper's Figure 5: accuracy / F1 against the order p, as many clusters as there are ensembles.\n");
+    println!(
+        "\nThe paper's Figure 5: accuracy / F1 against the order p, as many clusters as there are ensembles.\n"
+    );
     println!("| p | {} |\n|---{}|", NAMES.join(" | "), "|---".repeat(NAMES.len()));
     for order in [5, 10, 20, 30, 40, 45, 50, 60, 80, 100] {
         let cells = NAMES.iter().zip(truths).map(|(name, truth)| {
-            let args = ["--order".into(), order.to_string(), "--clusters".into(), truth.ensembles().to_string()];
+            let args =
+                ["--order".into(), order.to_string(), "--clusters".into(), truth.ensembles().to_string()];
             let scored = windows(&trace(folder, name), truth, &args);
             let accuracy = mean(scored.iter().map(|(s, _)| s.accuracy().unwrap_or(f64::NAN)));
             format!("{accuracy:.3} / {:.3}", mean(scored.iter().map(|(s, _)| s.f1().unwrap_or(0.0))))
@@ -84,7 +105,9 @@ fn figure_5(folder: &Path, truths: &[Truth]) {
 }
 
 fn figure_4(folder: &Path, truths: &[Truth]) {
-    println!("\nThe paper's Figure 4: two VMs depend on each other when their CPU use correlates above the cut-off.\n");
+    println!(
+        "\nThe paper's Figure 4: two VMs depend on each other when their CPU use correlates above the cut-off.\n"
+    );
     println!("| cut-off | {} |\n|---{}|", NAMES.join(" | "), "|---".repeat(NAMES.len()));
     for cutoff in [0.9, 0.6] {
         let cells = NAMES.iter().zip(truths).map(|(name, truth)| {
@@ -116,7 +139,10 @@ fn matrix(path: &str) -> (Vec<VmId>, Vec<Vec<f64>>) {
         }
     }
     let vms: Vec<VmId> = ticks.values().next().expect("a tick").keys().cloned().collect();
-    let rows = ticks.values().map(|row| vms.iter().map(|vm| row.get(vm).copied().unwrap_or(0.0)).collect()).collect();
+    let rows = ticks
+        .values()
+        .map(|row| vms.iter().map(|vm| row.get(vm).copied().unwrap_or(0.0)).collect())
+        .collect();
     (vms, rows)
 }
 
@@ -136,5 +162,5 @@ fn correlated(vms: &[VmId], rows: &[Vec<f64>], truth: &Truth, cutoff: f64) -> Sc
             [i, j].map(|v| found.entry(vms[v].clone()).or_default().push(format!("{i}-{j}")));
         }
     }
-    truth.score(&found)
+    truth.score(&found).score
 }

@@ -25,26 +25,21 @@ use crate::simd::Simd;
 use search::Search;
 
 /// How many clusters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Clusters {
     /// As many, or as many as there are different points, if these are fewer.
     Fixed(usize),
-    /// As many, from 2 up to one less than there are different points, as give the highest median of the
-    /// simplified silhouettes (half of the points lie at least so well); the fewest of equals.
-    ///
-    /// Clusters that lie far apart may be too few: the median does not see that fewer than half were merged.
-    ///
-    /// On recordings of real programs (windows of 300 s, orders 5, 20, 45) the median came nearer to
-    /// the true number, and to the best F1, than the mean, the full silhouette, BIC or Calinski-Harabasz.
-    ///
-    /// Up to 64 numbers are all tried. Of more, about 32 in geometric steps, then again between the
-    /// neighbours of the best, until no number is left between them. Of more than 4,096 points as many are drawn; clusters of which
-    /// few members are drawn cannot be told from loners then, so give a number for so many points.
-    Auto,
+    /// As many as give the least sum of the inertia and `noise` for each cluster: a cluster must explain more
+    /// than chance would. (A penalty a cluster: the objective of DP-means, Kulis and Jordan, 2012.)
+    Auto {
+        /// The expected squared distance between a point and itself measured again. Of the coefficients of an AR model
+        /// of order p from n samples it is about p / n (exact for white noise, as n grows).
+        noise: f64,
+    },
 }
 
 /// What [`kmeans`] needs to know beside the points.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Params {
     clusters: Clusters,
     starts: usize,
@@ -112,7 +107,7 @@ pub fn kmeans(points: &Points, params: &Params, simd: Simd) -> Clustering {
     let distinct = points.distinct();
     let k = match params.clusters {
         Clusters::Fixed(k) => k.min(distinct),
-        Clusters::Auto => choose::clusters(points, params.seed, simd),
+        Clusters::Auto { noise } => choose::clusters(points, noise, params.seed, simd),
     };
     fit(points, k, params, simd)
 }
@@ -163,8 +158,8 @@ mod tests {
     #[test]
     fn params_are_checked() {
         assert_eq!(Params::new(Clusters::Fixed(0), 1, 0), Err(ParamsError::NoCluster));
-        assert_eq!(Params::new(Clusters::Auto, 0, 0), Err(ParamsError::Starts { starts: 0 }));
-        assert!(Params::new(Clusters::Auto, 1001, 0).is_err());
+        assert_eq!(Params::new(Clusters::Auto { noise: 1.0 }, 0, 0), Err(ParamsError::Starts { starts: 0 }));
+        assert!(Params::new(Clusters::Auto { noise: 1.0 }, 1001, 0).is_err());
     }
 
     /// Each row: points on a line, clusters wanted, assignment.
@@ -201,7 +196,7 @@ mod tests {
             let row =
                 |i: usize| [(i % groups) as f64 * 10.0 + (i / groups) as f64 * 0.1, (i % groups) as f64];
             let points = Points::from_rows(&(0..groups * each).map(row).collect::<Vec<_>>());
-            let auto = Params::new(Clusters::Auto, 3, 1).unwrap();
+            let auto = Params::new(Clusters::Auto { noise: 1.0 }, 3, 1).unwrap();
             let k = kmeans(&points, &auto, Simd::detect()).k;
             assert!((least..=groups).contains(&k), "{k} of {groups}");
         }

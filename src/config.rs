@@ -9,7 +9,6 @@ use std::time::Duration;
 
 mod value;
 
-use crate::cluster;
 use crate::dependencies::Hysteresis;
 use crate::model::{Fit, Order};
 use crate::transport::file::Format;
@@ -44,7 +43,7 @@ pub const KEYS: &[Key] = &[
     key("window.hop", "1m", "how far the window slides; a multiple of the period"),
     key("window.missing", "0.1", "share of a window's ticks that may be missing, 0 to 0.5"),
     key("engine.kind", "kmeans", "kmeans"),
-    key("engine.order", "auto", "order of the AR models, or auto (AICc, at most 50)"),
+    key("engine.order", "45", "order of the AR models, or auto (AICc, at most 50)"),
     key("engine.fit", "yule-walker", "yule-walker or least-squares"),
     key("engine.clusters", "auto", "how many clusters, or auto"),
     key("engine.starts", "2", "starts of K-means, of which the best counts"),
@@ -108,8 +107,12 @@ pub struct Config {
     pub order: Order,
     /// How they are fitted.
     pub fit: Fit,
-    /// K-means.
-    pub cluster: cluster::Params,
+    /// How many clusters, if it was said.
+    pub clusters: Option<usize>,
+    /// Starts of K-means.
+    pub starts: usize,
+    /// Seed of the starts.
+    pub seed: u64,
     /// When a change counts.
     pub hysteresis: Hysteresis,
     /// Worker threads.
@@ -202,9 +205,6 @@ impl RawConfig {
     /// All values that cannot be read or are out of range, and those that do not fit each other.
     pub fn prove(&self) -> Result<Config, ConfigError> {
         let mut read = value::Reader::new(self);
-        let (clusters, starts) =
-            (read.get("engine.clusters", value::clusters), read.get("engine.starts", value::starts));
-        let seed = read.get("engine.seed", value::seed);
         read.get("engine.kind", value::kind);
         let config = Config {
             source: read.get("source.path", value::path),
@@ -218,7 +218,9 @@ impl RawConfig {
             missing: read.get("window.missing", value::share),
             order: read.get("engine.order", value::order),
             fit: read.get("engine.fit", value::fit),
-            cluster: cluster::Params { clusters, starts, seed },
+            clusters: read.get("engine.clusters", value::clusters),
+            starts: read.get("engine.starts", value::starts),
+            seed: read.get("engine.seed", value::seed),
             hysteresis: read.get("engine.hysteresis", value::hysteresis),
             workers: read.get("engine.workers", value::workers),
         };

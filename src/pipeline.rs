@@ -14,7 +14,7 @@ mod operators;
 
 use crate::cluster;
 use crate::dependencies::{Fact, Hysteresis};
-use crate::model;
+use crate::model::{Fit, Order};
 use crate::simd::Simd;
 use crate::transport::file::{Batch, Progress, ReadError};
 use crate::types::{DeadLetter, Tick, VmId};
@@ -28,8 +28,10 @@ pub type Feed = Box<dyn FnMut(&mut Batch) -> Result<Progress, ReadError> + Send>
 pub struct Plan {
     /// Windows.
     pub window: window::Params,
-    /// AR models.
-    pub model: model::Params,
+    /// Order of the AR models.
+    pub order: Order,
+    /// How they are fitted.
+    pub fit: Fit,
     /// K-means.
     pub cluster: cluster::Params,
     /// When a change counts.
@@ -90,6 +92,16 @@ pub struct Summary {
     pub silhouette: Vec<(VmId, f64)>,
     /// Samples that a window refused.
     pub refused: Vec<DeadLetter>,
+}
+
+impl Summary {
+    fn count(&mut self, status: window::Status) {
+        match status {
+            window::Status::Idle => self.idle += 1,
+            window::Status::Partial { .. } => self.unjudged += 1,
+            window::Status::Whole | window::Status::Gone => (),
+        }
+    }
 }
 
 /// The flow could not be run.

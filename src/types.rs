@@ -143,4 +143,14 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// How much of what was refused is kept.
     pub const KEPT_BYTES: usize = 4096;
+
+    /// Of samples that no window could use; their ticks are counted from the flow's origin.
+    pub fn samples(reason: Reason, refused: &Samples) -> Self {
+        let origin =
+            format!("VM {} on host {:?}, from tick {}", refused.vm, refused.host.as_str(), refused.first);
+        let values: Vec<String> = refused.cpu_ppm.iter().map(u32::to_string).collect();
+        let mut bytes = values.join(",").into_bytes();
+        bytes.truncate(Self::KEPT_BYTES);
+        DeadLetter { reason, origin, bytes }
+    }
 }

@@ -28,6 +28,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::simd::Simd;
 use crate::types::{HostId, Reason, Tick};
 
@@ -58,7 +60,7 @@ pub struct VmWindow {
 }
 
 /// What can be said of a window. The first that applies, from the last to the first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Status {
     /// To be judged.
     Whole,

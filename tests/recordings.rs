@@ -9,12 +9,16 @@ use lwt::evaluate::Truth;
 /// Mean F1 over windows of 300 s that do not overlap, samples of 1 s.
 fn mean_f1(name: &str, args: &[&str]) -> Option<f64> {
     let folder = recordings()?;
-    let truth = Truth::parse(&std::fs::read_to_string(folder.join(format!("{name}.truth.csv"))).unwrap()).unwrap();
+    let truth =
+        Truth::parse(&std::fs::read_to_string(folder.join(format!("{name}.truth.csv"))).unwrap()).unwrap();
     let trace = folder.join(format!("{name}.csv.gz"));
     let args = [&["--period", "1s", "--hop", "5m", "--hysteresis", "1/1"], args].concat();
     let windows = analyze(trace.to_str().unwrap(), &args);
     assert!(windows.len() >= 2, "{name}: {} windows", windows.len());
-    Some(windows.iter().map(|found| truth.score(found).f1().unwrap_or(0.0)).sum::<f64>() / windows.len() as f64)
+    Some(
+        windows.iter().map(|found| truth.score(found).score.f1().unwrap_or(0.0)).sum::<f64>()
+            / windows.len() as f64,
+    )
 }
 
 fn check(name: &str, args: &[&str], least: f64) {

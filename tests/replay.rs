@@ -12,7 +12,21 @@ use lwt::simd::Simd;
 /// A simulated trace with VMs that come, go and migrate, in `format`.
 fn simulated(folder: &Path, format: &str) -> String {
     let path = folder.join(format!("trace.{format}")).to_str().unwrap().to_string();
-    lwt_ok(&["simulate", "--vms", "60", "--seconds", "1200", "--seed", "3", "--churn", "0.3", "--format", format, "--output", &path]);
+    lwt_ok(&[
+        "simulate",
+        "--vms",
+        "60",
+        "--seconds",
+        "1200",
+        "--seed",
+        "3",
+        "--churn",
+        "0.3",
+        "--format",
+        format,
+        "--output",
+        &path,
+    ]);
     path
 }
 
@@ -59,10 +73,24 @@ fn a_pipeline_writes_the_same_files() {
     let out = |workers: &str| {
         let to = folder.path().join(format!("out-{workers}"));
         let (source, sink) = (format!("source.path={trace}"), format!("sink.path={}", to.display()));
-        lwt_ok(&["run", "pipelines/replay.toml", "--set", &source, "--set", &sink, "--set", "engine.order=10", "-w", workers]);
+        lwt_ok(&[
+            "run",
+            "pipelines/replay.toml",
+            "--set",
+            &source,
+            "--set",
+            &sink,
+            "--set",
+            "engine.order=10",
+            "-w",
+            workers,
+        ]);
         let mut files: Vec<_> = fs::read_dir(to).unwrap().map(|e| e.unwrap().path()).collect();
         files.sort();
-        files.iter().map(|f| (f.file_name().unwrap().to_owned(), fs::read_to_string(f).unwrap())).collect::<Vec<_>>()
+        files
+            .iter()
+            .map(|f| (f.file_name().unwrap().to_owned(), fs::read_to_string(f).unwrap()))
+            .collect::<Vec<_>>()
     };
     let one = out("1");
     assert!(one.iter().any(|(name, text)| name == "lwt.events.ndjson" && text.contains("lwt.vm.gone")));

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::session::{self, Happened};
 use crate::config::{Config, RawConfig};
 use crate::dependencies::State;
-use crate::evaluate::{Score, Truth};
+use crate::evaluate::{self, Score, Truth};
 use crate::pipeline::{Plan, Summary};
 use crate::simd::Simd;
 use crate::transport::file::{Options, Trace};
@@ -198,7 +198,7 @@ impl<'a> Analysis<'a> {
             }
             Happened::Refused(dead) => self.refuse(dead)?,
             Happened::Window { window, state, end_ms } => {
-                let of = |truth: &Truth| (output::time(end_ms), truth.score(&output::found(state)));
+                let of = |truth: &Truth| (output::time(end_ms), truth.score(&output::found(state)).score);
                 self.scores.extend(self.truth.as_ref().map(of));
                 if self.args.each_window && self.args.format == Format::Json {
                     output::json(state, Some(end_ms), out)?;
@@ -263,7 +263,11 @@ impl<'a> Analysis<'a> {
 
     fn say_scores(&mut self, state: &State, out: &mut impl Write) -> anyhow::Result<()> {
         let Some(truth) = &self.truth else { return Ok(()) };
-        self.scores.push(("at the end".into(), truth.score(&output::found(state))));
-        Ok(writeln!(out, "\n{}", crate::evaluate::table(&self.scores))?)
+        let windows: Vec<Score> = self.scores.iter().map(|(_, score)| *score).collect();
+        let mut rows: Vec<_> =
+            self.scores.iter().map(|(time, score)| (time.clone(), score.measures())).collect();
+        rows.push((format!("mean of {} windows", windows.len()), evaluate::mean(&windows)));
+        rows.push(("at the end".into(), truth.score(&output::found(state)).score.measures()));
+        Ok(write!(out, "\n{}", evaluate::table(&rows))?)
     }
 }

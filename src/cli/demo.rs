@@ -1,37 +1,145 @@
 //! `lwt demo`: a simulated datacenter, analysed live, in the terminal.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::thread;
-use std::time::Duration;
+
+use anyhow::Context;
 
 use super::output::{self, Outcome};
+use super::run::paced;
 use super::session::{self, Happened};
 use crate::config::RawConfig;
-use crate::dependencies::{Fact, State};
+use crate::dependencies::Fact;
 use crate::evaluate::{self, Truth};
 use crate::pipeline::{Feed, Summary};
 use crate::simd::Simd;
-use crate::simulate::{Params, Simulator};
+use crate::simulate::{Params, Reading, Simulator, truth_csv};
 use crate::transport::file::{Batch, Progress};
+use crate::types::Samples;
 
 /// Shows what lwt does: simulates a datacenter and finds out, live, which of its VMs work together.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  lwt demo\n  lwt demo --vms 200 --speed 600 --minutes 60")]
+#[command(after_help = "Examples:\n  lwt demo\n  lwt demo --vms 200 --minutes 60 --speed 600")]
 pub struct Args {
     /// How many VMs.
     #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     vms: u32,
     /// How many minutes are simulated.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(6..=10_000))]
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(5..=10_000))]
     minutes: u32,
-    /// How much faster than in reality time passes.
-    #[arg(long, default_value_t = 60.0)]
-    speed: f64,
+    /// How many times faster than in reality the time passes.
+    #[arg(long, default_value = "60")]
+    speed: String,
     /// Another seed is another datacenter.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// One sample a second, as xentop gives.
+/// A sample a second, as xentop gives.
 const PERIOD_MS: u64 = 1000;
+
+/// Runs the command.
+///
+/// # Errors
+/// A speed that makes no sense, or a terminal that is gone.
+pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
+    raw.set("source.speed", &args.speed, "--speed")?;
+    let config = raw.prove()?;
+    let params = Params {
+        vms: args.vms as usize,
+        seed: args.seed,
+        period_ms: PERIOD_MS as u32,
+        start_ms: START_MS,
+        churn_per_hour: 0.2,
+    };
+    let simulator = Simulator::new(params)?;
+    let truth = Truth::parse(&truth_csv(&simulator)).context("the simulator's truth")?;
+    let plan = session::plan(&config, PERIOD_MS, false, Simd::detect())?;
+    writeln!(
+        out,
+        "A simulated datacenter of {} VMs. lwt sees how much CPU each of them uses, and nothing else.",
+        args.vms
+    )?;
+    writeln!(
+        out,
+        "Time runs {} times as fast; windows of {:?}, every {:?}.\n",
+        args.speed, config.length, config.hop
+    )?;
+    out.flush()?;
+    let feed = simulated(simulator, u64::from(args.minutes) * 60);
+    let feed = match config.speed {
+        Some(speed) => paced(feed, PERIOD_MS, speed),
+        None => feed,
+    };
+    let (mut last, mut samples) = (Summary::default(), 0);
+    let state = session::follow(&plan, feed, PERIOD_MS, |happened| {
+        match happened {
+            Happened::Window { window, state, end_ms } => {
+                let f1 = truth.score(&output::found(state)).score.f1();
+                let minute = (end_ms - START_MS) / 60_000;
+                writeln!(
+                    out,
+                    "minute {minute:>3}: {} ensembles, F1 {}; {}",
+                    state.ensembles().len(),
+                    evaluate::share(f1),
+                    news(&window.changes)
+                )?;
+                out.flush()?;
+                last = window.summary.clone();
+            }
+            Happened::Read { samples: n, .. } => samples = n,
+            Happened::Refused(_) => (),
+        }
+        Ok(())
+    })?;
+    writeln!(out)?;
+    output::table(&Outcome { state: &state, plan: &plan, period_ms: PERIOD_MS, last: &last, samples }, out)?;
+    writeln!(out, "\nHow right that is (all pairs of VMs, as in the paper's Table 1):")?;
+    let score = truth.score(&output::found(&state)).score;
+    writeln!(out, "{}", evaluate::table(&[("at the end".into(), score.measures())]))?;
+    Ok(writeln!(out, "Next: lwt analyze YOUR-TRACE (lwt help analyze says which formats it reads)")?)
+}
+
+/// When the simulation begins: 2023-11-14 22:13:20.
+const START_MS: i64 = 1_700_000_000_000;
+
+/// A second of the simulation at a time.
+fn simulated(mut simulator: Simulator, seconds: u64) -> Feed {
+    let (mut readings, mut left): (Vec<Reading>, u64) = (vec![], seconds);
+    Box::new(move |batch: &mut Batch| {
+        if left == 0 {
+            return Ok(Progress::End);
+        }
+        left -= 1;
+        let tick = simulator.tick(&mut readings) / PERIOD_MS as i64 - 1;
+        let samples = |reading: &Reading| Samples {
+            vm: simulator.truth()[reading.vm as usize].vm.clone(),
+            host: simulator.hosts()[reading.host as usize].clone(),
+            first: tick,
+            cpu_ppm: vec![reading.cpu_ppm],
+        };
+        batch.samples.extend(readings.iter().map(samples));
+        batch.watermark = Some(tick + 1);
+        Ok(Progress::More)
+    })
+}
+
+/// What changed, in a line: the first three changes by name.
+fn news(changes: &[(Fact, isize)]) -> String {
+    const NAMED: usize = 3;
+    let said: Vec<String> = changes.iter().filter_map(|(fact, diff)| said(fact, *diff > 0)).collect();
+    match said.len() {
+        0 => "nothing changed".into(),
+        n if n > NAMED => format!("{}, and {} more changes", said[..NAMED].join(", "), n - NAMED),
+        _ => said.join(", "),
+    }
+}
+
+fn said(fact: &Fact, begins: bool) -> Option<String> {
+    match (fact, begins) {
+        (Fact::Alive(vm), false) => Some(format!("{vm} is gone")),
+        (Fact::Idle(vm), true) => Some(format!("{vm} is idle")),
+        (Fact::Member(vm, ensemble), true) => Some(format!("{vm} joined {ensemble}")),
+        (Fact::Member(vm, ensemble), false) => Some(format!("{vm} left {ensemble}")),
+        _ => None,
+    }
+}

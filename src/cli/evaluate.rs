@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use crate::evaluate::{self, EdgeScore, Edges, Found, Judged, Measures, Score, Truth, share};
 use anyhow::{Context, bail};
-use lwt::evaluate::{self, EdgeScore, Edges, Found, Judged, Measures, Score, Truth, share};
 use serde_json::json;
 
 /// Hold what `lwt analyze --format json` printed against the truth

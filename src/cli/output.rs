@@ -109,12 +109,13 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "{} VMs: {} work, {} idle, {} with too few samples; {} clusters\n",
+        "{} VMs: {} work, {} idle, {} with too few samples; {} clusters, inertia {:.4}\n",
         state.members().len(),
         last.judged,
         last.idle,
         last.unjudged,
-        last.clusters
+        last.clusters,
+        last.inertia
     )?;
     writeln!(out, "{}\n", ensembles(outcome))?;
     let alone = state.members().filter(|(vm, of)| of.len() == 0 && !state.idle().contains(*vm));

@@ -2,13 +2,14 @@
 
 use anyhow::Context;
 
+use crate::cluster::{self, Clusters};
 use crate::config::Config;
 use crate::dependencies::State;
-use crate::model;
+use crate::model::Order;
 use crate::pipeline::{self, Feed, Message, Plan, Window};
 use crate::simd::Simd;
 use crate::types::{DeadLetter, Tick};
-use crate::window;
+use crate::window::{self, Shape};
 
 /// The plan for samples every `period_ms`; `aligned` as in [`Plan`].
 ///
@@ -25,12 +26,21 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
         usize::try_from(ms / u128::from(period_ms)).with_context(|| format!("the {name} is too long"))
     };
     let (length, hop) = (ticks(config.length, "window")?, ticks(config.hop, "hop")?);
-    let max_lag = config.order.max().min(length.saturating_sub(2));
-    let window = window::Params::new(length, hop, max_lag, &[1], config.missing)?;
+    let (Order::Fixed(max_lag) | Order::Auto { max: max_lag }) = config.order;
+    anyhow::ensure!(
+        2 * max_lag < length,
+        "an order of {max_lag} needs windows of more than {} ticks, not {length}",
+        2 * max_lag
+    );
+    let window =
+        window::Params::new(Shape { max_missing: config.missing, ..Shape::new(length, hop, max_lag) })?;
+    let clusters =
+        config.clusters.map_or(Clusters::Auto { noise: max_lag as f64 / length as f64 }, Clusters::Fixed);
     Ok(Plan {
         window,
-        model: model::Params { order: config.order, fit: config.fit },
-        cluster: config.cluster.clone(),
+        order: config.order,
+        fit: config.fit,
+        cluster: cluster::Params::new(clusters, config.starts, config.seed)?,
         hysteresis: config.hysteresis,
         aligned,
         workers: config.workers,

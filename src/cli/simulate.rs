@@ -5,9 +5,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::simulate::{Format, Params, Simulator, Writer, edges_csv, truth_csv};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lwt::simulate::{Format, Params, Simulator, Writer, edges_csv, truth_csv};
 
 /// Write the trace of a simulated datacenter, and the truth about it
 #[derive(clap::Args)]

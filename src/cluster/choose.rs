@@ -1,39 +1,32 @@
 //! How many clusters, when nobody says: see [`Clusters::Auto`].
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use std::collections::BTreeMap;
 
-use super::search::sample;
 use super::{Clusters, Params, Points, fit};
 use crate::simd::Simd;
 
-/// Points that are looked at: some 50 searches of 4,096 points take some 10 s.
-const POINTS: usize = 4096;
-
-/// Numbers tried at a time.
-const TRIED: usize = 32;
-
-/// Numbers of which each is tried.
+/// Up to this many numbers are all tried.
 const ALL: usize = 64;
 
-/// The number with the highest median of the simplified silhouettes.
-pub(super) fn clusters(points: &Points, seed: u64, simd: Simd) -> usize {
-    if points.len() > POINTS {
-        let drawn = sample(points.len(), POINTS, &mut ChaCha8Rng::seed_from_u64(seed));
-        return clusters(&points.select(&drawn), seed, simd);
-    }
-    let distinct = points.distinct();
-    let (mut low, mut high) = (2, distinct.saturating_sub(1));
-    if high <= low {
-        return high.max(distinct.min(1));
-    }
-    let starts = (1000 / points.len()).clamp(1, 5);
-    let params = Params { clusters: Clusters::Auto, starts, seed };
+/// Up to this many points the best of five starts counts, beyond of one: a search of so few takes a millisecond.
+const FEW: usize = 200;
+
+/// The number `k` with the least inertia + `k * noise`.
+///
+/// The sum falls while a further centre explains more than noise, then rises. So it is looked for on a coarse grid (each number some
+/// half larger than the last), then between the neighbours of the best, until no number is left between them.
+pub(super) fn clusters(points: &Points, noise: f64, seed: u64, simd: Simd) -> usize {
+    let starts = if points.len() <= FEW { 5 } else { 1 };
+    let params = Params { clusters: Clusters::Auto { noise }, starts, seed };
+    let mut known = BTreeMap::new();
+    let mut cost = |k: usize| {
+        *known.entry(k).or_insert_with(|| fit(points, k, &params, simd).inertia + k as f64 * noise)
+    };
+    let (mut low, mut high) = (points.distinct().min(1), points.distinct());
     loop {
         let tried = if high - low < ALL { (low..=high).collect() } else { steps(low, high) };
-        let medians: Vec<f64> =
-            tried.iter().map(|&k| median(fit(points, k, &params, simd).silhouette)).collect();
-        let best = (1..tried.len()).fold(0, |best, i| if medians[i] > medians[best] { i } else { best });
+        let costs: Vec<f64> = tried.iter().map(|&k| cost(k)).collect();
+        let best = (1..tried.len()).fold(0, |best, i| if costs[i] < costs[best] { i } else { best });
         if tried.len() > high - low {
             return tried[best];
         }
@@ -41,19 +34,14 @@ pub(super) fn clusters(points: &Points, seed: u64, simd: Simd) -> usize {
     }
 }
 
-/// About 32 numbers in geometric steps, both ends included.
+/// At most 16 numbers in geometric steps, both ends included.
 fn steps(low: usize, high: usize) -> Vec<usize> {
-    let ratio = (high as f64 / low as f64).powf(1.0 / (TRIED - 1) as f64);
+    const STEPS: i32 = 16;
+    let ratio = (high as f64 / low as f64).powf(1.0 / f64::from(STEPS - 1));
     let step = |i| (low as f64 * ratio.powi(i)).round() as usize;
-    let mut steps: Vec<usize> = (0..TRIED as i32).map(|i| step(i).clamp(low, high)).collect();
+    let mut steps: Vec<usize> = (0..STEPS).map(|i| step(i).clamp(low, high)).collect();
     steps.dedup();
     steps
-}
-
-/// The lower of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -62,18 +50,30 @@ mod tests {
 
     #[test]
     fn steps_cover_the_range() {
-        let steps = steps(2, 1199);
-        assert_eq!((steps[0], steps[steps.len() - 1]), (2, 1199));
-        assert!(steps.windows(2).all(|pair| pair[0] < pair[1] && pair[1] * 2 < pair[0] * 3 + 3));
+        let steps = steps(1, 1200);
+        assert_eq!((steps[0], steps[steps.len() - 1]), (1, 1200));
+        assert!(steps.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    fn check(line: &[f64], noise: f64, k: usize) {
+        let points = Points::from_rows(&line.iter().map(|&x| [x]).collect::<Vec<_>>());
+        assert_eq!(clusters(&points, noise, 0, Simd::Portable), k, "{line:?}, noise {noise}");
     }
 
     #[test]
-    fn tiny_sets_have_a_number() {
-        for (line, k) in
-            [(vec![], 0), (vec![1.0], 1), (vec![1.0, 1.0], 1), (vec![1.0, 2.0], 1), (vec![1., 2., 9.], 2)]
-        {
-            let points = Points::from_rows(&line.iter().map(|&x| [x]).collect::<Vec<_>>());
-            assert_eq!(clusters(&points, 0, Simd::Portable), k, "{line:?}");
-        }
+    fn a_centre_must_explain_more_than_noise() {
+        check(&[], 1.0, 0);
+        check(&[1.0], 1.0, 1);
+        check(&[1.0, 1.0], 1.0, 1);
+        // Apart, two points cost 2 * noise; together noise and half of their distance squared.
+        check(&[1.0, 2.0], 0.6, 1);
+        check(&[1.0, 2.0], 0.4, 2);
+        check(&[1.0, 1.1, 5.0, 5.1, 9.0, 9.1], 0.1, 3);
+    }
+
+    #[test]
+    fn many_numbers_are_not_all_tried() {
+        let line: Vec<f64> = (0..300).map(|i| f64::from(i / 3) * 10.0 + f64::from(i % 3) * 0.01).collect();
+        check(&line, 0.1, 100);
     }
 }

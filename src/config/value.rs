@@ -8,7 +8,6 @@ use jiff::SignedDuration;
 use toml::de::DeValue;
 
 use super::{AUTO_ORDER, ConfigError, RawConfig, Wrong};
-use crate::cluster::Clusters;
 use crate::dependencies::Hysteresis;
 use crate::model::{Fit, Order};
 use crate::transport::file::Format;
@@ -116,9 +115,8 @@ pub fn fit(text: &str) -> Result<Fit, String> {
 }
 
 /// Up to a million: as many as there may be VMs.
-pub fn clusters(text: &str) -> Result<Clusters, String> {
-    Ok(or("auto", text, |text| number(text, "number of clusters", 1, 1_000_000))?
-        .map_or(Clusters::Auto, Clusters::Fixed))
+pub fn clusters(text: &str) -> Result<Option<usize>, String> {
+    or("auto", text, |text| number(text, "number of clusters", 1, 1_000_000))
 }
 
 /// Up to 100: scikit-learn's default is 10, and each start costs as much as the first.

@@ -50,20 +50,19 @@ impl Driver {
         }
     }
 
-    /// Sends a batch on, each run cut where panes meet and counted from the origin.
+    /// Sends a batch on, counted from the origin, without what is late.
     fn send(&mut self, batch: &mut Batch) {
         let (mut refused, open) = (std::mem::take(&mut batch.dead), *self.input.time());
-        for run in batch.samples.drain(..) {
+        for mut run in batch.samples.drain(..) {
             if self.panes.origin.is_none() {
                 let origin = self.panes.start(run.first);
                 self.say(Message::Origin(origin));
             }
             self.samples += run.cpu_ppm.len() as u64;
-            for part in self.panes.cut(run) {
-                match self.panes.pane(part.first) {
-                    Some(pane) if pane >= open => self.input.send(part),
-                    _ => refused.push(late(part)),
-                }
+            let late = self.panes.take(&mut run, open);
+            refused.extend(late.map(|late| DeadLetter::samples(Reason::Late, &late)));
+            if !run.cpu_ppm.is_empty() {
+                self.input.send(run);
             }
         }
         if !refused.is_empty() {
@@ -86,11 +85,6 @@ impl Driver {
     fn say(&self, message: Message) {
         let _ = self.sender.send(message);
     }
-}
-
-fn late(part: Samples) -> DeadLetter {
-    let origin = format!("VM {} on host {:?}, {} samples", part.vm, part.host.as_str(), part.cpu_ppm.len());
-    DeadLetter { reason: Reason::Late, origin, bytes: serde_json::to_vec(&part).unwrap_or_default() }
 }
 
 /// Which pane a tick belongs to. Panes are `hop` ticks long and counted from the origin: the first sample,
@@ -116,26 +110,18 @@ impl Panes {
         *self.origin.get_or_insert(origin)
     }
 
-    /// The pane of a tick counted from the origin, if it is not before it.
-    fn pane(&self, tick: Tick) -> Option<u64> {
-        u64::try_from(tick.div_euclid(self.hop)).ok()
-    }
-
-    /// Counts a run from the origin and cuts it where panes meet.
-    fn cut(&mut self, run: Samples) -> Vec<Samples> {
-        let mut rest = Samples { first: run.first - self.origin.unwrap_or(0), ..run };
-        self.end = self.end.max(rest.first + rest.cpu_ppm.len() as Tick);
-        let mut parts = vec![];
-        loop {
-            let room = (self.hop - rest.first.rem_euclid(self.hop)) as usize;
-            if rest.cpu_ppm.len() <= room {
-                parts.push(rest);
-                return parts;
-            }
-            let tail = rest.cpu_ppm.split_off(room);
-            let next = Samples { first: rest.first + room as Tick, cpu_ppm: tail, ..rest.clone() };
-            parts.push(std::mem::replace(&mut rest, next));
+    /// Counts `run` from the origin, and takes off what lies before pane `open`.
+    fn take(&mut self, run: &mut Samples, open: u64) -> Option<Samples> {
+        run.first -= self.origin.unwrap_or(0);
+        let late = (open as Tick * self.hop - run.first).clamp(0, run.cpu_ppm.len() as Tick);
+        self.end = self.end.max(run.first + run.cpu_ppm.len() as Tick);
+        if late == 0 {
+            return None;
         }
+        let rest = run.cpu_ppm.split_off(late as usize);
+        let late = Samples { cpu_ppm: std::mem::replace(&mut run.cpu_ppm, rest), ..run.clone() };
+        run.first += late.cpu_ppm.len() as Tick;
+        Some(late)
     }
 
     /// The first pane that stays open when nothing before `watermark` can come any more.
@@ -163,23 +149,20 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_cut_where_panes_meet() {
-        for (first, n, expected) in [
-            (100, 3, vec![(0, 0..3)]),
-            (100, 10, vec![(0, 0..10)]),
-            (105, 10, vec![(5, 0..5), (10, 5..10)]),
-            (109, 22, vec![(9, 0..1), (10, 1..11), (20, 11..21), (30, 21..22)]),
-            (95, 7, vec![(-5, 0..5), (0, 5..7)]),
+    fn what_is_late_is_taken_off() {
+        for (first, n, open, late, rest) in [
+            (100, 3, 0, 0..0, (0, 0..3)),
+            (105, 10, 1, 0..5, (10, 5..10)),
+            (125, 10, 1, 0..0, (25, 0..10)),
+            (95, 7, 0, 0..5, (0, 5..7)),
+            (100, 5, 1, 0..5, (5, 0..0)),
         ] {
             let mut panes = panes(false);
             panes.start(100);
-            let parts = panes.cut(run(first, n));
-            let shown: Vec<_> = parts.iter().map(|p| (p.first, p.cpu_ppm.clone())).collect();
-            assert_eq!(
-                shown,
-                expected.into_iter().map(|(t, r)| (t, r.collect::<Vec<u32>>())).collect::<Vec<_>>()
-            );
-            assert_eq!(panes.pane(parts[0].first), (first >= 100).then_some(0));
+            let mut run = run(first, n);
+            let taken = panes.take(&mut run, open);
+            assert_eq!(taken.map_or(vec![], |late| late.cpu_ppm), late.collect::<Vec<u32>>());
+            assert_eq!((run.first, run.cpu_ppm), (rest.0, rest.1.collect::<Vec<u32>>()));
         }
     }
 
@@ -195,7 +178,7 @@ mod tests {
         for (n, closed) in [(6, 0), (7, 1), (10, 1), (16, 1), (17, 2)] {
             let mut panes = panes(false);
             panes.start(0);
-            panes.cut(run(0, n));
+            panes.take(&mut run(0, n), 0);
             assert_eq!(panes.closed_at_end(), closed, "{n} ticks");
         }
         assert_eq!(panes(false).closed_at_end(), 0, "nothing seen");

@@ -15,11 +15,11 @@ use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
 use super::operators::{PaneStage, Records, Timed, per_pane, per_window};
 use super::{Message, Plan, Summary, Window};
-use crate::cluster::{self, Names, Points};
+use crate::cluster::{self, Clustering, Names, Points};
 use crate::dependencies::{Ensemble, Fact, Held, Verdict};
 use crate::model;
 use crate::types::{DeadLetter, Samples, VmId};
-use crate::window::{Status, VmWindow};
+use crate::window::{Refused, Status, VmWindow};
 
 type Input = timely::dataflow::operators::vec::input::Handle<u64, Samples>;
 
@@ -34,16 +34,26 @@ pub fn build(
     let judged = windows(scope.input_from(input), plan);
     let proposed = ensembles(judged, plan);
     let facts = held(proposed.clone(), plan).map(|((fact, diff), pane)| (fact, pane, diff)).as_collection();
-    let by_ensemble = facts.clone().flat_map(|fact| match fact {
+    let claimed = facts.clone().flat_map(|fact| match fact {
         Fact::Member(vm, ensemble) => Some((ensemble, vm)),
         _ => None,
     });
-    let by_ensemble = by_ensemble.arrange_by_key();
+    // Whom hysteresis holds in an ensemble that all others have left is in none.
+    let members = claimed.reduce(|_, vms, out| {
+        out.extend(vms.iter().filter(|_| vms.len() > 1).map(|(vm, n)| ((*vm).clone(), *n)))
+    });
+    let by_ensemble = members.clone().arrange_by_key();
     // K-means puts a VM into one ensemble, so a pair appears here once.
     let pairs = by_ensemble
         .clone()
         .join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone())));
-    let changes = facts.concat(pairs).inner.map(|(fact, pane, diff)| (Reported::Change(fact, diff), pane));
+    let others = facts.filter(|fact| !matches!(fact, Fact::Member(..)));
+    let members = members.map(|(ensemble, vm)| Fact::Member(vm, ensemble));
+    let changes = others
+        .concat(members)
+        .concat(pairs)
+        .inner
+        .map(|(fact, pane, diff)| (Reported::Change(fact, diff), pane));
     let summaries = proposed.flat_map(|(proposal, pane)| match proposal {
         Proposal::Window(summary) => Some((Reported::Window(summary), pane)),
         Proposal::Vm(..) => None,
@@ -51,14 +61,13 @@ pub fn build(
     report(changes.concat(summaries), plan, sender).probe_with(probe);
 }
 
-/// What a VM's window says, on its way to the ensembles.
+/// What a worker's windows say, on the way to the ensembles.
 #[derive(Clone, Serialize, Deserialize)]
-struct Judged {
-    vm: VmId,
-    status: Status,
-    /// The AR model's coefficients, if the window is whole.
-    phi: Vec<f64>,
-    refused: Vec<DeadLetter>,
+enum Judged {
+    /// A VM's window, with its AR model's coefficients if it is whole.
+    Vm { vm: VmId, status: Status, phi: Vec<f64> },
+    /// Samples that no window could use.
+    Refused(DeadLetter),
 }
 
 /// What the ensembles say.
@@ -76,37 +85,59 @@ enum Reported {
 }
 
 fn windows<'s>(samples: Records<'s, Samples>, plan: &Plan) -> Records<'s, Timed<Judged>> {
-    per_pane(samples, "Windows", |run| run.vm.hashed(), Windows { plan: plan.clone(), vms: HashMap::new() })
+    per_pane(samples, "Windows", |run| run.vm.hashed(), Windows::new(plan))
 }
 
 /// One worker's VMs.
 struct Windows {
     plan: Plan,
     vms: HashMap<VmId, VmWindow>,
+    /// The last pane that was closed.
+    closed: i64,
+    refused: Vec<DeadLetter>,
+}
+
+impl Windows {
+    fn new(plan: &Plan) -> Self {
+        Windows { plan: plan.clone(), vms: HashMap::new(), closed: -1, refused: vec![] }
+    }
 }
 
 impl PaneStage<Samples, Judged> for Windows {
     fn take(&mut self, run: Samples) {
-        let pane = run.first.div_euclid(self.plan.window.hop() as i64);
-        let window = self.vms.entry(run.vm.clone()).or_insert_with(|| VmWindow::new(&self.plan.window, pane));
-        window.push(pane, run);
+        let window = self.vms.entry(run.vm.clone()).or_insert_with(|| VmWindow::new(self.closed));
+        let refused = window.push(&self.plan.window, &run.host, run.first, &run.cpu_ppm);
+        self.refused.extend(refused.into_iter().map(|part| dead_letter(&run, part)));
     }
 
     fn close(&mut self, pane: u64) -> Vec<Judged> {
         let plan = &self.plan;
-        let whole = (pane + 1) * plan.window.hop() as u64 >= plan.window.length() as u64;
+        let whole = pane + 1 >= plan.window.panes() as u64;
+        self.closed = pane as i64;
         let mut judged = vec![];
         self.vms.retain(|vm, window| {
-            let (status, refused) = window.close(&plan.window, pane as i64, plan.simd);
-            let fits = whole && status == Status::Whole;
-            let phi = if fits { model::fit(&window.view(0), &plan.model).phi } else { vec![] };
-            if whole || !refused.is_empty() {
-                judged.push(Judged { vm: vm.clone(), status, phi, refused });
+            let status = window.close(&plan.window, pane as i64, plan.simd);
+            if whole {
+                let view = window.view(0).filter(|_| status == Status::Whole);
+                let phi = view.map_or(vec![], |view| model::fit(&view, plan.order, plan.fit, plan.simd).phi);
+                judged.push(Judged::Vm { vm: vm.clone(), status, phi });
             }
-            status != Status::Gone
+            !window.is_empty()
         });
+        judged.extend(self.refused.drain(..).map(Judged::Refused));
         judged
     }
+}
+
+/// The samples of `run` that a window refused.
+fn dead_letter(run: &Samples, refused: Refused) -> DeadLetter {
+    let Refused { reason, range } = refused;
+    let part = Samples {
+        first: run.first + range.start as i64,
+        cpu_ppm: run.cpu_ppm[range].to_vec(),
+        ..run.clone()
+    };
+    DeadLetter::samples(reason, &part)
 }
 
 fn ensembles<'s>(judged: Records<'s, Timed<Judged>>, plan: &Plan) -> Records<'s, Timed<Proposal>> {
@@ -115,33 +146,55 @@ fn ensembles<'s>(judged: Records<'s, Timed<Judged>>, plan: &Plan) -> Records<'s,
 }
 
 /// One window's ensembles: K-means over the VMs that do something, in order of their identity.
-fn propose(mut judged: Vec<Judged>, plan: &Plan, names: &mut Names) -> Vec<Proposal> {
-    judged.sort_by(|a, b| a.vm.cmp(&b.vm));
-    let working: Vec<&Judged> = judged.iter().filter(|j| j.status == Status::Whole).collect();
-    let points = Points::from_rows(working.iter().map(|j| j.phi.as_slice()));
-    let clustering = cluster::kmeans(&points, &plan.cluster, plan.simd);
-    let vms: Vec<&VmId> = working.iter().map(|j| &j.vm).collect();
-    let mut named = names.update(&vms, &clustering.assignment).into_iter();
-    let count = |status| judged.iter().filter(|j| j.status == status).count();
-    let summary = Summary {
-        judged: working.len(),
-        idle: count(Status::Idle),
-        unjudged: judged.iter().filter(|j| matches!(j.status, Status::Partial { .. })).count(),
-        clusters: clustering.k,
-        inertia: clustering.inertia,
-        silhouette: vms.into_iter().cloned().zip(clustering.silhouette).collect(),
-        refused: judged.iter().flat_map(|j| j.refused.iter().cloned()).collect(),
-    };
-    let verdict = |j: &Judged, named: &mut dyn Iterator<Item = Option<String>>| match j.status {
-        Status::Gone => Verdict::Gone,
-        Status::Partial { .. } => Verdict::Unjudged,
-        Status::Idle => Verdict::Idle,
-        Status::Whole => {
-            named.next().flatten().map_or(Verdict::Alone, |name| Verdict::In(Ensemble::new(&name)))
+fn propose(judged: Vec<Judged>, plan: &Plan, names: &mut Names) -> Vec<Proposal> {
+    let (mut working, mut proposals, mut summary) = (vec![], vec![], Summary::default());
+    for record in judged {
+        match record {
+            Judged::Refused(letter) => summary.refused.push(letter),
+            Judged::Vm { vm, status: Status::Whole, phi } => working.push((vm, phi)),
+            Judged::Vm { vm, status, .. } => {
+                summary.count(status);
+                proposals.push(Proposal::Vm(vm, verdict(status)));
+            }
         }
-    };
-    let verdicts = judged.iter().map(|j| Proposal::Vm(j.vm.clone(), verdict(j, &mut named)));
-    verdicts.chain([Proposal::Window(summary)]).collect()
+    }
+    summary.refused.sort();
+    working.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let (vms, models): (Vec<VmId>, Vec<Vec<f64>>) = working.into_iter().unzip();
+    let clustering = cluster::kmeans(&Points::from_rows(&models), &plan.cluster, plan.simd);
+    proposals.extend(
+        vms.iter()
+            .zip(ensembles_of(&vms, &clustering, names))
+            .map(|(vm, verdict)| Proposal::Vm(vm.clone(), verdict)),
+    );
+    (summary.judged, summary.clusters, summary.inertia) = (vms.len(), clustering.k, clustering.inertia);
+    summary.silhouette = vms.into_iter().zip(clustering.silhouette).collect();
+    proposals.push(Proposal::Window(summary));
+    proposals
+}
+
+/// What a VM without a model is.
+fn verdict(status: Status) -> Verdict {
+    match status {
+        Status::Gone => Verdict::Gone,
+        Status::Idle => Verdict::Idle,
+        Status::Partial { .. } | Status::Whole => Verdict::Unjudged,
+    }
+}
+
+/// What each of `vms` is: in the ensemble of its cluster, or alone if the cluster has no other member.
+fn ensembles_of(vms: &[VmId], clustering: &Clustering, names: &mut Names) -> Vec<Verdict> {
+    let mut clusters = vec![vec![]; clustering.k];
+    vms.iter().zip(&clustering.assignment).for_each(|(vm, c)| clusters[*c as usize].push(vm.clone()));
+    let shared: Vec<usize> = (0..clusters.len()).filter(|c| clusters[*c].len() > 1).collect();
+    let named = names.name(&shared.iter().map(|c| std::mem::take(&mut clusters[*c])).collect::<Vec<_>>());
+    let names: HashMap<u32, Ensemble> =
+        shared.iter().zip(named).map(|(c, name)| (*c as u32, Ensemble::new(&name))).collect();
+    clustering
+        .assignment
+        .iter()
+        .map(|c| names.get(c).map_or(Verdict::Alone, |name| Verdict::In(name.clone())))
+        .collect()
 }
 
 /// The differences of what is held of each VM.

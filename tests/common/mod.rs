@@ -29,7 +29,10 @@ pub fn recordings() -> Option<PathBuf> {
     if folder.join("mix-a.csv.gz").exists() {
         return Some(folder);
     }
-    let hint = format!("SKIPPED: no recordings in {}; set TRACES to the folder that has mix-a.csv.gz", folder.display());
+    let hint = format!(
+        "SKIPPED: no recordings in {}; set TRACES to the folder that has mix-a.csv.gz",
+        folder.display()
+    );
     assert!(std::env::var_os("CI").is_none(), "{hint}");
     // Not eprintln: the test harness would swallow it.
     let _ = writeln!(std::io::stderr(), "\n{hint}\n");
