@@ -56,7 +56,12 @@ fn by_matrixmultiply(x: &[f32], c: &[f32], (k, dims): (usize, usize), found: &mu
             );
         }
         for (found, scores) in found.iter_mut().zip(scores.chunks_exact(k)) {
-            let least = scores.iter().fold(f32::INFINITY, |low, &s| if s < low { s } else { low });
+            let (chunks, rest) = scores.as_chunks::<16>();
+            let mut lanes = [f32::INFINITY; 16];
+            chunks
+                .iter()
+                .for_each(|c| (0..16).for_each(|j| lanes[j] = if c[j] < lanes[j] { c[j] } else { lanes[j] }));
+            let least = lanes.iter().chain(rest).fold(f32::INFINITY, |low, &s| if s < low { s } else { low });
             *found = scores.iter().position(|&s| s == least).unwrap_or(0) as u32;
         }
     }

@@ -65,7 +65,7 @@ impl Params {
     pub const MAX_STARTS: usize = 1000;
 
     /// `starts` independent searches are made, of which the best counts. One is enough for a thousand
-    /// points in hundreds of clusters (they end within 0.3 % of each other); ten cost nothing for a hundred points.
+    /// points in hundreds of clusters (they end within 0.5 % of each other); ten cost nothing for a hundred points.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ pub struct Clustering {
 /// Each start draws centres by greedy k-means++, then searches: single points move while that lets the inertia fall
 /// (Hartigan and Wong, 1979), then whole clusters are dissolved where others gain more by being split. The
 /// result is therefore a fixed point of Lloyd's iteration, and no single move makes it better. (Lloyd's
-/// alone stops much earlier: its inertia is a tenth higher with clusters of three or four points.)
+/// alone stops much earlier: its inertia was an eighth higher with clusters of three or four points.)
 /// Where there are more than 8,192 points and 8 a cluster, the centres come from such a search in a sample.
 pub fn kmeans(points: &Points, params: &Params, simd: Simd) -> Clustering {
     let distinct = points.distinct();

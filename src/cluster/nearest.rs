@@ -115,7 +115,7 @@ pub(super) fn nearest(query: &Query, columns: &Columns, found: &mut Vec<u32>) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Simd::Avx2 => unsafe { nearest_avx2(query, columns, found) },
-        _ => nearest_tiled::<4, 8>(query, columns, found, (products, improve)),
+        _ => nearest_tiled::<4, 8>(query, columns, found, (products, scan)),
     }
 }
 
@@ -126,7 +126,7 @@ fn nearest_avx2(query: &Query, columns: &Columns, found: &mut [u32]) {
         query,
         columns,
         found,
-        (|r, c, to| products_avx2(r, c, to), |r, d, h, b| improve_avx2(r, d, h, b)),
+        (|r, c, to| products_avx2(r, c, to), |r, d, c| scan_avx2(r, d, c)),
     );
 }
 
@@ -137,7 +137,7 @@ fn nearest_avx512(query: &Query, columns: &Columns, found: &mut [u32]) {
         query,
         columns,
         found,
-        (|r, c, to| products_avx512(r, c, to), |r, d, h, b| improve_avx512(r, d, h, b)),
+        (|r, c, to| products_avx512(r, c, to), |r, d, c| scan_avx512(r, d, c)),
     );
 }
 
@@ -148,62 +148,59 @@ fn nearest_tiled<const M: usize, const N: usize>(
     found: &mut [u32],
     kernels: (
         impl Fn(&[[f32; M]], &[f32], &mut [[f32; N]; M]),
-        impl Fn(Row, &[f32; N], Heads<N>, &mut Best<N>),
+        impl Fn(Row, &[[[f32; N]; M]], &Columns) -> u32,
     ),
 ) {
-    let (mut block, mut dot) = (vec![[0.0; M]; columns.dims], [[0.0; N]; M]);
-    let (half, weight) = (columns.half.as_chunks::<N>().0, columns.weight.as_chunks::<N>().0);
-    let id = columns.id.as_chunks::<N>().0;
+    let mut block = vec![[0.0; M]; columns.dims];
+    let mut dots = vec![[[0.0; N]; M]; columns.id.len() / N];
     for (which, found) in query.which.chunks(M).zip(found.chunks_mut(M)) {
-        let row_half = gather(query.rows, which, &mut block);
-        let mut best = [const { Best { score: [f32::INFINITY; N], id: [NONE; N] } }; M];
-        for (t, values) in columns.values.chunks_exact(columns.dims * N).enumerate() {
-            kernels.0(&block, values, &mut dot);
-            for (i, &x) in which.iter().enumerate() {
-                let row = (row_half[i], query.skip[x as usize]);
-                kernels.1(row, &dot[i], (&half[t], &weight[t], &id[t]), &mut best[i]);
-            }
+        let half = gather(query.rows, which, &mut block);
+        for (dot, values) in dots.iter_mut().zip(columns.values.chunks_exact(columns.dims * N)) {
+            kernels.0(&block, values, dot);
         }
-        found.iter_mut().zip(&best).for_each(|(found, best)| *found = least(&best.score, &best.id));
+        for (i, (&x, found)) in which.iter().zip(found).enumerate() {
+            *found = kernels.1((i, half[i], query.skip[x as usize]), &dots, columns);
+        }
     }
 }
 
-/// For one row the best score so far in each lane, and whose it is.
-struct Best<const N: usize> {
-    score: [f32; N],
-    id: [u32; N],
-}
+/// A row's place in its block, its half square, the column that does not count.
+type Row = (usize, f32, u32);
 
-/// A row's half square and the column that does not count.
-type Row = (f32, u32);
-
-/// Half squares, weights and ids of a tile's columns.
-type Heads<'a, const N: usize> = (&'a [f32; N], &'a [f32; N], &'a [u32; N]);
-
-/// Takes the columns of one tile that are nearer to a row than the best so far, lane by lane.
+/// The column with the least score, from the products of a block and all tiles.
 #[inline(always)]
-fn improve<const N: usize>((half, skip): Row, dot: &[f32; N], heads: Heads<N>, best: &mut Best<N>) {
-    let (h, w, id) = heads;
-    for j in 0..N {
-        let score = w[j] * ((half + h[j]) - dot[j]);
-        let better = (score < best.score[j]) & (id[j] != skip);
-        best.score[j] = if better { score } else { best.score[j] };
-        best.id[j] = if better { id[j] } else { best.id[j] };
+fn scan<const M: usize, const N: usize>(
+    (i, half, skip): Row,
+    dots: &[[[f32; N]; M]],
+    columns: &Columns,
+) -> u32 {
+    let (mut best, mut arg) = ([f32::INFINITY; N], [NONE; N]);
+    let (halves, weights) = (columns.half.as_chunks::<N>().0, columns.weight.as_chunks::<N>().0);
+    for ((dot, id), (h, w)) in dots.iter().zip(columns.id.as_chunks::<N>().0).zip(halves.iter().zip(weights))
+    {
+        let dot = &dot[i];
+        for j in 0..N {
+            let score = w[j] * ((half + h[j]) - dot[j]);
+            let score = if id[j] == skip { f32::INFINITY } else { score };
+            arg[j] = if score < best[j] { id[j] } else { arg[j] };
+            best[j] = if score < best[j] { score } else { best[j] };
+        }
     }
+    least(&best, &arg)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn improve_avx2(row: Row, dot: &[f32; 16], heads: Heads<16>, best: &mut Best<16>) {
-    improve(row, dot, heads, best);
+fn scan_avx2(row: Row, dots: &[[[f32; 16]; 4]], columns: &Columns) -> u32 {
+    scan(row, dots, columns)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn improve_avx512(row: Row, dot: &[f32; 64], heads: Heads<64>, best: &mut Best<64>) {
-    improve(row, dot, heads, best);
+fn scan_avx512(row: Row, dots: &[[[f32; 64]; 6]], columns: &Columns) -> u32 {
+    scan(row, dots, columns)
 }
 
 /// Writes to `found[i * stride..]` half of the squared distance of the row `which[i]` and each column, where
