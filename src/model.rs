@@ -70,5 +70,10 @@ pub fn fit(view: &View<'_>, order: Order, fit: Fit, simd: Simd) -> Ar {
     }
 }
 
+/// The nearest `f64`, in one instruction where the number fits one, else by a library call.
+fn to_f64(x: i128) -> f64 {
+    i64::try_from(x).map_or_else(|_| x as f64, |small| small as f64)
+}
+
 #[cfg(test)]
 mod tests;

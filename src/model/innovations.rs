@@ -3,10 +3,8 @@
 use super::Ar;
 use crate::simd::Simd;
 
-/// Samples that are predicted together: two AVX-512 registers. Each one's sum goes through the lags in their order.
-const LANES: usize = 16;
-
-/// The innovations of `samples` (ppm, oldest first) under a model of order p: `out[i]` is that of
+/// The innovations of `samples` (ppm, oldest first) under a model of order p, each summed through the
+/// lags in their order: `out[i]` is that of
 /// `samples[p + i]`, ppm. None if there are no more than p samples.
 pub fn innovations(ar: &Ar, samples: &[u32], out: &mut Vec<f64>, simd: Simd) {
     match simd {
@@ -39,16 +37,23 @@ fn innovations_body(ar: &Ar, samples: &[u32], out: &mut Vec<f64>) {
     out.extend(samples.iter().map(|&x| f64::from(x)));
     // In place, from the end: what is overwritten is not needed by what is before it.
     let mut end = out.len();
-    while end >= p + LANES {
-        end -= LANES;
-        let block = predict::<LANES>(ar, &out[end - p..end + LANES]);
-        out[end..end + LANES].copy_from_slice(&block);
-    }
-    while end > p {
-        end -= 1;
-        out[end] = predict::<1>(ar, &out[end - p..=end])[0];
-    }
+    // Many together, so that additions need not wait for one another; then what is left.
+    end = predict_all::<32>(ar, out, end);
+    end = predict_all::<8>(ar, out, end);
+    predict_all::<1>(ar, out, end);
     out.drain(..p.min(samples.len()));
+}
+
+/// Turns samples before `end` into innovations, `N` by `N`; returns where it could not go on.
+#[inline(always)]
+fn predict_all<const N: usize>(ar: &Ar, x: &mut [f64], mut end: usize) -> usize {
+    let p = ar.phi.len();
+    while end >= p + N {
+        end -= N;
+        let block = predict::<N>(ar, &x[end - p..end + N]);
+        x[end..end + N].copy_from_slice(&block);
+    }
+    end
 }
 
 /// The innovations of the last `N` of `x`, which has `p` more before them.

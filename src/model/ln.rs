@@ -14,7 +14,8 @@ pub fn ln(x: f64) -> f64 {
     }
     // ln m = 2 artanh s = 2 (s + s^3/3 + s^5/5 + ...), |s| <= 0.172: 12 terms leave 0.172^25 / 25 < 1e-20.
     let s = (m - 1.0) / (m + 1.0);
-    let series = (0..12).rev().fold(0.0, |sum, i| sum * s * s + 1.0 / f64::from(2 * i + 1));
+    let square = s * s;
+    let series = (0..12).rev().fold(0.0, |sum, i| sum * square + 1.0 / f64::from(2 * i + 1));
     exponent * LN_2 + 2.0 * s * series
 }
 

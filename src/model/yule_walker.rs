@@ -1,12 +1,12 @@
 //! Yule-Walker: autocovariances, exact, and the Levinson-Durbin recursion, in lanes.
 
-use super::Ar;
 use super::ln::ln;
+use super::{Ar, to_f64};
 use crate::simd::Simd;
 use crate::window::View;
 
-/// Partial sums of a dot product: two AVX-512 registers, so that additions need not wait for one another.
-const LANES: usize = 16;
+/// Partial sums of a dot product, and coefficients that are updated together.
+const LANES: usize = 8;
 
 /// The model of order `most`, or with `choose` that of the least AICc up to it.
 pub fn fit(view: &View<'_>, most: usize, choose: bool, simd: Simd) -> Ar {
@@ -46,14 +46,14 @@ pub fn autocovariances(view: &View<'_>, most: usize) -> Vec<f64> {
     let x = view.samples;
     let (n, total) = (x.len() as i128, i128::from(view.total));
     let cube = (n * n * n).max(1) as f64;
+    let square = total * total;
     let mut ends = 0u64;
     let covariance = |(k, &sum): (usize, &i128)| {
         if k > 0 {
             ends += u64::from(x[k - 1]) + u64::from(x[x.len() - k]);
         }
         let inner = 2 * total - i128::from(ends);
-        let scaled = n * (n * sum - total * inner) + (n - k as i128) * total * total;
-        scaled as f64 / cube
+        to_f64(n * (n * sum - total * inner) + (n - k as i128) * square) / cube
     };
     view.lagged.iter().take(most + 1).enumerate().map(covariance).collect()
 }
@@ -92,17 +92,20 @@ fn levinson_avx2(covariances: &[f64], each: impl FnMut(&[f64], f64)) {
 fn levinson_body(covariances: &[f64], mut each: impl FnMut(&[f64], f64)) {
     let Some(most) = covariances.len().checked_sub(1) else { return };
     // So that every run over memory goes forwards: the covariances from the last to the first, and the coefficients
-    // twice: `phi[..k]` forwards, `turned[most - k..]` from the last to the first.
-    let reversed: Vec<f64> = covariances.iter().rev().copied().collect();
-    let mut phi = vec![0.0; most];
-    let mut turned = vec![0.0; most];
+    // twice: `phi[..k]` forwards, `turned[most - k..]` from the last to the first. Zeros behind all three fill the
+    // lanes up.
+    let padding = [0.0; LANES];
+    let reversed: Vec<f64> = covariances.iter().rev().chain(&padding).copied().collect();
+    let mut phi = vec![0.0; most + LANES];
+    let mut turned = vec![0.0; most + LANES];
     let mut variance = covariances[0];
     for k in 0..most {
+        let width = k.next_multiple_of(LANES);
+        let predicted = dot(&phi[..width], &reversed[most - k..][..width]);
         // What rounding may leave of the variance when the rest is predicted (or of none) predicts nothing.
-        let predicted = dot(&phi[..k], &reversed[most - k..most]);
         let known = variance <= covariances[0] * f64::EPSILON;
         let reflection = if known { 0.0 } else { (covariances[k + 1] - predicted) / variance };
-        for (forward, backward) in phi[..k].iter_mut().zip(&mut turned[most - k..]) {
+        for (forward, backward) in phi[..width].iter_mut().zip(&mut turned[most - k..][..width]) {
             (*forward, *backward) = (*forward - reflection * *backward, *backward - reflection * *forward);
         }
         phi[k] = reflection;
@@ -112,22 +115,15 @@ fn levinson_body(covariances: &[f64], mut each: impl FnMut(&[f64], f64)) {
     }
 }
 
+/// Of as many elements as fill the lanes.
 #[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
+    for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
         for lane in 0..LANES {
             lanes[lane] += a[lane] * b[lane];
         }
     }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-    }
-    lanes[0] + rest
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }

@@ -7,6 +7,8 @@ use crate::simd::Simd;
 
 /// Lags that are summed together: two AVX-512 registers, four of AVX2.
 const LANES: usize = 16;
+/// Where fewer lags than that are left.
+const HALF: usize = 8;
 
 /// Moves sums of lagged products by one pane.
 ///
@@ -56,20 +58,21 @@ fn products_body(base: &[u32], beside: &[u32], mut add: impl FnMut(usize, u64)) 
         let beside = &beside[start..start + part.len() + lags - 1];
         let mut done = 0;
         while done < lags {
-            if lags < LANES {
-                add(done, block::<1>(part, &beside[done..])[0]);
-                done += 1;
-                continue;
-            }
-            // The last block overlaps the one before it rather than be short.
-            let first = done.min(lags - LANES);
-            let sums = block::<LANES>(part, &beside[first..]);
-            for (lane, &sum) in sums.iter().enumerate().skip(done - first) {
-                add(first + lane, sum);
-            }
-            done = first + LANES;
+            done += match lags - done {
+                0..HALF => hand_over(block::<1>(part, &beside[done..]), done, &mut add),
+                HALF..LANES => hand_over(block::<HALF>(part, &beside[done..]), done, &mut add),
+                _ => hand_over(block::<LANES>(part, &beside[done..]), done, &mut add),
+            };
         }
     }
+}
+
+#[inline(always)]
+fn hand_over<const N: usize>(sums: [u64; N], first: usize, add: &mut impl FnMut(usize, u64)) -> usize {
+    for (lane, sum) in sums.into_iter().enumerate() {
+        add(first + lane, sum);
+    }
+    N
 }
 
 #[inline(always)]
