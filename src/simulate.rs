@@ -22,8 +22,8 @@ use plan::{Group, Kind, Vm};
 
 pub use format::{Format, Writer, edges_csv, truth_csv};
 
-/// The most VMs of one datacenter. A VM takes about 700 bytes (most of it its group's random generator and
-/// its names), so this many take 3 GB.
+/// The most VMs of one datacenter. A VM takes about 450 bytes (most of it its group's random generator and
+/// its names), so this many take 1.8 GB.
 pub const MAX_VMS: usize = 4_000_000;
 
 /// What to simulate. [`Params::check`]ed by [`Simulator::new`].

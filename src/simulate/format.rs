@@ -107,14 +107,17 @@ impl Writer {
                 format_args!(r#"{{"v":1,"host":"{host}","t_ms":{end_ms},"period_ms":{period_ms},"vms":["#),
             );
             for (i, vm) in placed.drain(..).enumerate() {
-                let name = &self.vms[vm as usize];
-                let comma = if i == 0 { "" } else { "," };
-                append(out, format_args!(r#"{comma}{{"id":"{name}","name":"{name}","cpu_ppm":"#));
+                let name = self.vms[vm as usize].as_bytes();
+                for text in
+                    [if i == 0 { "" } else { "," }.as_bytes(), br#"{"id":""#, name, br#"","name":""#, name]
+                {
+                    out.extend_from_slice(text);
+                }
+                out.extend_from_slice(br#"","cpu_ppm":"#);
                 let values = &mut self.pending[vm as usize];
-                if let [one] = values[..] {
-                    decimal(out, u64::from(one));
-                } else {
-                    append(out, format_args!("{values:?}"));
+                match values[..] {
+                    [one] => decimal(out, u64::from(one)),
+                    _ => list(out, values),
                 }
                 values.clear();
                 out.push(b'}');
@@ -173,6 +176,15 @@ fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 
 fn decimal(out: &mut Vec<u8>, value: u64) {
     padded(out, value, 1);
+}
+
+/// A JSON array.
+fn list(out: &mut Vec<u8>, values: &[u32]) {
+    for (i, value) in values.iter().enumerate() {
+        out.push(if i == 0 { b'[' } else { b',' });
+        decimal(out, u64::from(*value));
+    }
+    out.push(b']');
 }
 
 /// `value` with at least `digits` digits (20 at most). By hand: a large trace is mostly digits, and this is
