@@ -1,1 +1,3 @@
-//! (to come)
+//! Where samples come from: files of every trace format, and the sample message. Only `file` does I/O.
+
+pub mod wire;
