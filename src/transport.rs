@@ -2,7 +2,7 @@
 
 pub mod wire;
 pub mod lines;
-
+pub mod head;
 pub mod table;
-
-
+pub mod parse;
+pub mod file;

@@ -88,7 +88,13 @@ impl Stream {
     /// # Errors
     /// `Duplicate`, `OutOfOrder` and `Implausible`, see the module.
     #[inline]
-    pub fn read(&mut self, grid: &Grid, t_ns: i64, value: Value, out: &mut Vec<Samples>) -> Result<(), Reason> {
+    pub fn read(
+        &mut self,
+        grid: &Grid,
+        t_ns: i64,
+        value: Value,
+        out: &mut Vec<Samples>,
+    ) -> Result<(), Reason> {
         match self.last_ns {
             Some(last_ns) if t_ns == last_ns => return Err(Reason::Duplicate),
             Some(last_ns) if t_ns < last_ns => return Err(Reason::OutOfOrder),
@@ -231,12 +237,7 @@ mod tests {
         let half = S / 2;
         let rows: Vec<Row> = vec![
             ("levels on the grid", vec![(S, L(5, S)), (2 * S, L(7, S))], vec![(0, vec![5, 7])], vec![]),
-            (
-                "a lost level",
-                vec![(S, L(5, S)), (3 * S, L(7, S))],
-                vec![(0, vec![5]), (2, vec![7])],
-                vec![],
-            ),
+            ("a lost level", vec![(S, L(5, S)), (3 * S, L(7, S))], vec![(0, vec![5]), (2, vec![7])], vec![]),
             (
                 "levels off the grid",
                 vec![(S + half, L(10, S)), (2 * S + half, L(20, S)), (3 * S + half, L(40, S))],

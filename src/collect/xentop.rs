@@ -197,7 +197,8 @@ impl Blocks {
         }
         if let Some(&at) = self.index.get(domain.name) {
             let seen = &mut self.open.domains[at];
-            (seen.cpu_ppm, seen.lines, seen.line_number) = (Err(Reason::Ambiguous), seen.lines + 1, line_number);
+            (seen.cpu_ppm, seen.lines, seen.line_number) =
+                (Err(Reason::Ambiguous), seen.lines + 1, line_number);
             return Ok(());
         }
         if self.open.domains.len() == MAX_DOMAINS {
@@ -289,7 +290,11 @@ mod tests {
         let d = DOMAIN_0;
         let rows: Vec<(&str, Vec<&str>, Vec<&str>)> = vec![
             ("plain", vec!["-", "a", d, "-", "a", d], vec!["a Domain-0", "a Domain-0"]),
-            ("each with a header", vec!["-", "a", "-", d, "-", "a", "-", d], vec!["a Domain-0", "a Domain-0"]),
+            (
+                "each with a header",
+                vec!["-", "a", "-", d, "-", "a", "-", d],
+                vec!["a Domain-0", "a Domain-0"],
+            ),
             ("one domain", vec!["-", d, "-", d], vec![d, d]),
             ("alike", vec!["-", "a", "a", d], vec!["a! Domain-0"]),
             (
@@ -312,7 +317,9 @@ mod tests {
     #[test]
     fn the_time_is_the_headers() {
         let (mut blocks, mut ended) = (Blocks::new(), Vec::new());
-        for text in [format!("7.5 {HEAD}"), format!("7.6 {}", line("a", "1.0")), format!("7.7 {}", line("b", "2.0"))] {
+        for text in
+            [format!("7.5 {HEAD}"), format!("7.6 {}", line("a", "1.0")), format!("7.7 {}", line("b", "2.0"))]
+        {
             blocks.push(text.as_bytes(), 1, &mut ended).unwrap();
         }
         blocks.finish(&mut ended);

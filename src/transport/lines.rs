@@ -37,7 +37,17 @@ impl<R: Read> Lines<R> {
     /// The lines of `from`.
     pub fn new(from: R, limit_bytes: usize) -> Self {
         let buffer = vec![0; CHUNK_BYTES];
-        Lines { from, limit_bytes, buffer, rest: 0..0, searched: 0, head: Vec::new(), skipping: false, ended: false, number: 0 }
+        Lines {
+            from,
+            limit_bytes,
+            buffer,
+            rest: 0..0,
+            searched: 0,
+            head: Vec::new(),
+            skipping: false,
+            ended: false,
+            number: 0,
+        }
     }
 
     /// The number of the last line handed out.
@@ -72,7 +82,11 @@ impl<R: Read> Lines<R> {
         let line = &self.buffer[text];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = if self.number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
-        Ok(Some(if line.len() > self.limit_bytes { Line::TooLong(&line[..line.len().min(DeadLetter::KEPT_BYTES)]) } else { Line::Text(line) }))
+        Ok(Some(if line.len() > self.limit_bytes {
+            Line::TooLong(&line[..line.len().min(DeadLetter::KEPT_BYTES)])
+        } else {
+            Line::Text(line)
+        }))
     }
 
     /// Reads on. What is left of the buffer moves to its front; the buffer grows up to the limit.
