@@ -1,6 +1,10 @@
-//! Where samples come from and where records go.
+//! Where samples come from, and where records go.
 
+pub mod wire;
+pub mod lines;
+pub mod head;
+pub mod table;
+pub mod parse;
 pub mod file;
 pub mod records;
 pub mod sink;
-pub mod wire;

@@ -113,11 +113,12 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
     let plan = session::plan(&config, period_ms, false, args.simd.unwrap_or_else(Simd::detect))?;
-    let mut analysis = Analysis::new(args, truth, trace.size())?;
+    let mut analysis = Analysis::new(args, truth)?;
     let mut trace = trace;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
-    let state = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
-    analysis.finish(&state, &plan, period_ms, out)
+    let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
+    analysis.finish(&state, &plan, period_ms, out)?;
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
@@ -173,7 +174,8 @@ struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    fn new(args: &'a Args, truth: Option<Truth>, bytes: Option<u64>) -> anyhow::Result<Self> {
+    fn new(args: &'a Args, truth: Option<Truth>) -> anyhow::Result<Self> {
+        let bytes = std::fs::metadata(&args.trace).ok().filter(|file| file.is_file()).map(|file| file.len());
         let create =
             |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));
         let dead_letters = args.dead_letter.as_ref().map(create).transpose()?.map(BufWriter::new);
@@ -214,7 +216,8 @@ impl<'a> Analysis<'a> {
         for letter in dead {
             *self.refused.entry(letter.reason).or_default() += 1;
             if let Some(file) = &mut self.dead_letters {
-                writeln!(file, "{}", wire::dead_letter_line(letter))?;
+                file.write_all(&wire::write_dead_letter(letter))?;
+                file.write_all(b"\n")?;
             }
         }
         Ok(())

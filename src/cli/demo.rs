@@ -71,7 +71,7 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
         None => feed,
     };
     let (mut last, mut samples) = (Summary::default(), 0);
-    let state = session::follow(&plan, feed, PERIOD_MS, |happened| {
+    let (state, _) = session::follow(&plan, feed, PERIOD_MS, |happened| {
         match happened {
             Happened::Window { window, state, end_ms } => {
                 let f1 = truth.score(&output::found(state)).score.f1();

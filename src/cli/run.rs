@@ -54,21 +54,21 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
     if let Some(speed) = config.speed {
         feed = paced(feed, period_ms, speed);
     }
-    session::follow(&plan, feed, period_ms, |happened| match happened {
+    let (_, failed) = session::follow(&plan, feed, period_ms, |happened| match happened {
         Happened::Window { window, state, end_ms } => {
             Ok(sink.write(&events::records(&window.changes, state, end_ms), out)?)
         }
         Happened::Refused(dead) => Ok(sink.write(&dead.iter().map(dead_letter).collect::<Vec<_>>(), out)?),
         Happened::Read { .. } => Ok(()),
     })?;
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn dead_letter(letter: &DeadLetter) -> Record {
     Record {
         topic: Topic::DeadLetter,
         key: letter.origin.clone(),
-        value: serde_json::from_str(&wire::dead_letter_line(letter)).ok(),
+        value: serde_json::from_slice(&wire::write_dead_letter(letter)).ok(),
     }
 }
 

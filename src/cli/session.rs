@@ -8,6 +8,7 @@ use crate::dependencies::State;
 use crate::model::Order;
 use crate::pipeline::{self, Feed, Message, Plan, Window};
 use crate::simd::Simd;
+use crate::transport::file::ReadError;
 use crate::types::{DeadLetter, Tick};
 use crate::window::{self, Shape};
 
@@ -70,16 +71,17 @@ pub enum Happened<'a> {
     },
 }
 
-/// Runs `plan` over `feed` and tells `each` what happens; gives the state in the end.
+/// Runs `plan` over `feed` and tells `each` what happens; gives the state in the end, and why the source
+/// could not be read to its end, if so: what came before it is used.
 ///
 /// # Errors
-/// When the source cannot be read to its end, the flow fails, or `each` does.
+/// When the flow fails, or `each` does.
 pub fn follow(
     plan: &Plan,
     feed: Feed,
     period_ms: u64,
     mut each: impl FnMut(Happened<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<State> {
+) -> anyhow::Result<(State, Option<ReadError>)> {
     let (mut state, mut origin, mut failed) = (State::default(), 0 as Tick, None);
     pipeline::run(plan, feed, |message| {
         match message {
@@ -98,5 +100,5 @@ pub fn follow(
         }
         anyhow::Ok(())
     })?;
-    failed.map_or(Ok(state), |error| Err(error.into()))
+    Ok((state, failed))
 }

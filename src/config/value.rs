@@ -79,7 +79,13 @@ pub fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 pub fn format(text: &str) -> Result<Option<Format>, String> {
-    or("auto", text, |text| text.parse::<Format>().map_err(|error| error.to_string()))
+    or("auto", text, |text| match text {
+        "long" => Ok(Format::Long),
+        "wide" => Ok(Format::Wide),
+        "xentop" => Ok(Format::Xentop),
+        "ndjson" => Ok(Format::Ndjson),
+        _ => Err(format!("`{text}` is none of long, wide, xentop, ndjson")),
+    })
 }
 
 pub fn flag(text: &str) -> Result<bool, String> {

@@ -35,14 +35,14 @@ impl Driver {
     fn drive(mut self, worker: &mut Worker, mut feed: Feed) {
         let mut batch = Batch::default();
         loop {
-            let progress = match feed(&mut batch) {
-                Ok(progress) => progress,
-                Err(error) => return self.say(Message::Failed(error)),
-            };
+            let progress = feed(&mut batch);
             self.send(&mut batch);
-            if matches!(progress, Progress::End) {
-                let last = self.panes.closed_at_end();
-                return self.close(last, worker);
+            if !matches!(progress, Ok(Progress::More)) {
+                let open = self.panes.closed_at_end();
+                self.close(open, worker);
+                // Only then may the input end: that closes no pane.
+                worker.step_while(|| self.probe.less_than(&open));
+                return progress.err().into_iter().for_each(|error| self.say(Message::Failed(error)));
             }
             if let Some(watermark) = batch.watermark {
                 self.close(self.panes.closed_below(watermark), worker);

@@ -1,0 +1,305 @@
+//! Files and standard input -> batches of samples: opening, unpacking, and reading on. The I/O of traces.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::collect::grid::Grid;
+pub use crate::transport::head::Format;
+use crate::transport::head::{Head, look, recognise, says_nothing};
+use crate::transport::lines::{Line, Lines};
+use crate::transport::parse::{Csv, Parser, Xentop};
+pub use crate::transport::table::Batch;
+use crate::transport::table::Table;
+use crate::types::Reason;
+
+/// So many different times are looked at to find the period: the median of 64 steps.
+const HEAD_TIMES: usize = 65;
+/// From so much of a head on, two steps are enough; 64 times that (a row of 30 million bytes) is all.
+const HEAD_BYTES: usize = 1 << 20;
+/// Bytes of lines taken in by one call of [`Trace::read`]: it takes about 0.2 ms.
+const READ_BYTES: usize = 1 << 16;
+
+/// What the user said about a trace; what is not said is recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// The trace's format.
+    pub format: Option<Format>,
+    /// CSV cells are cumulative counters in nanoseconds.
+    pub counters: bool,
+    /// The period of the samples; not finer than the trace's own.
+    pub period_ms: Option<u64>,
+}
+
+/// A trace cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be opened.
+    #[error("cannot open {}", .path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its beginning cannot be read.
+    #[error("cannot read the beginning of {}", .path.display())]
+    Head {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is of no known format.
+    #[error("{}: not a trace: expected a CSV header `t,vm,cpu` or `t,<vm>,…`, xentop -b text, or sample messages (say which with --input-format)", .path.display())]
+    Unrecognised {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Samples are wanted more often than the trace has them.
+    #[error("{}: sampled every {own_ms} ms, which cannot give samples every {period_ms} ms: use --period {own_ms}ms or longer", .path.display())]
+    TooFine {
+        /// Which.
+        path: PathBuf,
+        /// The trace's own period.
+        own_ms: u64,
+        /// The one asked for.
+        period_ms: u64,
+    },
+}
+
+/// A trace cannot be read to its end; what was read before is good.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {} behind line {line}: it is damaged or cut off", .path.display())]
+pub struct ReadError {
+    /// Which.
+    pub path: PathBuf,
+    /// The last line that was read.
+    pub line: u64,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Whether a trace goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// There may be more.
+    More,
+    /// That was all.
+    End,
+}
+
+/// An opened trace.
+pub struct Trace {
+    path: PathBuf,
+    lines: Lines<Packed>,
+    parser: Parser,
+    table: Table,
+    format: Format,
+    period_ms: u64,
+    notes: Vec<String>,
+    bytes_read: Arc<AtomicU64>,
+}
+
+type Source = Box<dyn Read + Send>;
+
+impl Trace {
+    /// Opens a file, or standard input for `-`; unpacks gz and zst; recognises what is not said.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(path: &Path, options: Options) -> Result<Trace, OpenError> {
+        let source: Source = if path == Path::new("-") {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(path).map_err(|source| OpenError::Open { path: path.into(), source })?)
+        };
+        Trace::from_reader(source, path, options)
+    }
+
+    /// The same from any reader; `path` only names it in messages.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn from_reader(source: Source, path: &Path, options: Options) -> Result<Trace, OpenError> {
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let counted = Counted { from: source, bytes: bytes_read.clone() };
+        let from = unpack(counted).map_err(|source| OpenError::Head { path: path.into(), source })?;
+        let (packed, format, mut head) = read_head(from, path, options)?;
+        head.counters |= options.counters;
+        let own_ms = match (head.own_ms, format) {
+            (None, Format::Xentop) if !head.timed => options.period_ms.unwrap_or(1000),
+            (own_ms, _) => own_ms.unwrap_or(1000),
+        };
+        let period_ms = options.period_ms.unwrap_or(own_ms);
+        if period_ms < own_ms {
+            return Err(OpenError::TooFine { path: path.into(), own_ms, period_ms });
+        }
+        let csv = Csv::new(head.counters);
+        let parser = match format {
+            Format::Long => Parser::Long(csv, None),
+            Format::Wide => Parser::Wide(csv, None),
+            Format::Xentop => Parser::Xentop(Box::new(Xentop::new(head.timed))),
+            Format::Ndjson => Parser::Ndjson,
+        };
+        let table = Table::new(&path.display().to_string(), Grid::new(period_ms, own_ms));
+        let lines = Lines::new(packed, format.max_line_bytes());
+        let notes = notes(&head, options, (own_ms, period_ms));
+        Ok(Trace { path: path.into(), lines, parser, table, format, period_ms, notes, bytes_read })
+    }
+
+    /// The period of the samples.
+    pub fn period_ms(&self) -> u64 {
+        self.period_ms
+    }
+
+    /// Its format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What was recognised or assumed and the user should know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Reads on, some 64 KiB: appends samples and dead letters, advances the watermark and the counts.
+    ///
+    /// # Errors
+    /// [`ReadError`], once, after everything that came before was handed on; then the trace is at its end.
+    pub fn read(&mut self, out: &mut Batch) -> Result<Progress, ReadError> {
+        let mut taken = 0;
+        while taken < READ_BYTES {
+            let number = self.lines.number() + 1;
+            match self.lines.next_line() {
+                Ok(Some(Line::Text(line))) => {
+                    taken += line.len() + 1;
+                    if !says_nothing(line) {
+                        self.parser.line(line, number, &mut self.table, out);
+                    }
+                }
+                Ok(Some(Line::TooLong(head))) => {
+                    taken += head.len();
+                    self.table.refuse(Reason::TooLong, (number, ""), head, out);
+                }
+                Ok(None) => {
+                    self.finish(out);
+                    return Ok(Progress::End);
+                }
+                Err(source) => {
+                    self.finish(out);
+                    return Err(ReadError { path: self.path.clone(), line: number - 1, source });
+                }
+            }
+        }
+        self.table.advance(out);
+        out.bytes_read = self.bytes_read.load(Ordering::Relaxed);
+        Ok(Progress::More)
+    }
+
+    fn finish(&mut self, out: &mut Batch) {
+        self.parser.finish(&mut self.table, out);
+        self.table.finish(out);
+        out.bytes_read = self.bytes_read.load(Ordering::Relaxed);
+    }
+}
+
+fn notes(head: &Head, options: Options, (own_ms, period_ms): (u64, u64)) -> Vec<String> {
+    let mut notes = Vec::new();
+    if head.counters && !options.counters {
+        notes.push("cells recognised as cumulative CPU time in nanoseconds (--counters)".into());
+    }
+    if !head.timed {
+        notes.push(format!("no times: one block is taken for {own_ms} ms (say how long with --period)"));
+    } else if head.own_ms.is_none() {
+        notes.push(format!("too few times to tell the period: {own_ms} ms is assumed"));
+    }
+    if period_ms != own_ms {
+        notes.push(format!("sampled every {own_ms} ms, resampled to {period_ms} ms"));
+    }
+    notes
+}
+
+/// Counts what is read.
+struct Counted {
+    from: Source,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(into)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// The head that was looked at, the failure that ended it, and the rest.
+struct Packed {
+    head: io::Cursor<Vec<u8>>,
+    failed: Option<io::Error>,
+    rest: Source,
+}
+
+impl Read for Packed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.head.read(into)?;
+        match self.failed.take() {
+            Some(error) if read == 0 => Err(error),
+            failed => {
+                self.failed = failed;
+                if read > 0 { Ok(read) } else { self.rest.read(into) }
+            }
+        }
+    }
+}
+
+/// Unpacks by what the first bytes are, not by the name.
+fn unpack(from: Counted) -> io::Result<Source> {
+    let mut from = BufReader::with_capacity(1 << 16, from);
+    let magic = from.fill_buf()?;
+    if magic.starts_with(&[0x1f, 0x8b]) {
+        Ok(Box::new(flate2::bufread::MultiGzDecoder::new(from)))
+    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Ok(Box::new(zstd::stream::read::Decoder::with_buffer(from)?))
+    } else {
+        Ok(Box::new(from))
+    }
+}
+
+/// Reads until enough is seen. What stops it early is kept for its turn, behind what came before.
+fn read_head(mut rest: Source, path: &Path, options: Options) -> Result<(Packed, Format, Head), OpenError> {
+    let (mut bytes, mut looked_at, mut failed, mut ended) = (Vec::new(), 0, None, false);
+    let mut chunk = vec![0; READ_BYTES];
+    let unrecognised = || OpenError::Unrecognised { path: path.into() };
+    loop {
+        match rest.read(&mut chunk) {
+            Ok(0) => ended = true,
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => (failed, ended) = (Some(error), true),
+        }
+        // Each look is at a quarter more than the one before: all together cost five times the last.
+        let large = bytes.len() >= 64 * HEAD_BYTES;
+        if !ended && !large && bytes.len() < looked_at + looked_at / 4 {
+            continue;
+        }
+        looked_at = bytes.len();
+        let complete = ended || large || memchr::memchr(b'\n', &bytes).is_some();
+        let format = options.format.or_else(|| recognise(&bytes).filter(|_| complete));
+        let head = format.map(|format| look(&bytes, format)).unwrap_or_default();
+        let wanted = if bytes.len() < HEAD_BYTES { HEAD_TIMES } else { 3 };
+        let settled = format == Some(Format::Ndjson) && head.own_ms.is_some();
+        let untimed = format == Some(Format::Xentop) && !head.timed;
+        if ended || large || settled || untimed || head.times >= wanted {
+            let Some(format) = format else {
+                return Err(
+                    failed.map_or_else(unrecognised, |source| OpenError::Head { path: path.into(), source })
+                );
+            };
+            return Ok((Packed { head: io::Cursor::new(bytes), failed, rest }, format, head));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The VMs of a trace: name -> its stream of readings, and when their samples are handed on. Pure.
+
+use std::collections::HashMap;
+
+use crate::collect::grid::{Grid, RUN_TICKS, Stream, Value};
+use crate::types::{DeadLetter, HostId, MAX_NAME_BYTES, Reason, Samples, Tick, VmId};
+
+/// The most VMs of a trace: ten times the largest datacenter in view; about 600 bytes each, 600 MB.
+pub const MAX_VMS: usize = 1 << 20;
+
+/// How much later than the newest row a row may be: hosts whose clocks differ by so much are one trace.
+pub const LATENESS_NS: i64 = 5_000_000_000;
+
+/// What was read: the caller takes out what it wants, and hands the same one in again.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Runs of at most [`RUN_TICKS`] samples.
+    pub samples: Vec<Samples>,
+    /// What was refused: one letter for each time that `refused` is counted.
+    pub dead: Vec<DeadLetter>,
+    /// No sample of an earlier tick comes any more, but for late ones.
+    pub watermark: Option<Tick>,
+    /// Bytes of the file read so far, compressed as they are.
+    pub bytes_read: u64,
+    /// Readings that were used, since the beginning.
+    pub readings: u64,
+    /// Lines and cells that were refused, since the beginning.
+    pub refused: u64,
+    /// What is left out on purpose, since the beginning: Domain-0, cells of a column that was refused.
+    pub skipped: u64,
+}
+
+/// The streams.
+#[derive(Debug)]
+pub struct Table {
+    origin: String,
+    grid: Grid,
+    streams: Vec<Stream>,
+    /// `host`, a zero byte, `name` -> place among the streams; `keys` is its inverse.
+    index: HashMap<Vec<u8>, usize>,
+    keys: Vec<Vec<u8>>,
+    guess: usize,
+    newest_ns: Option<i64>,
+    flushed: Option<Tick>,
+}
+
+impl Table {
+    /// No VMs yet; `origin` names the file in dead letters.
+    pub fn new(origin: &str, grid: Grid) -> Self {
+        let (streams, index, keys) = (Vec::new(), HashMap::new(), Vec::new());
+        Table { origin: origin.into(), grid, streams, index, keys, guess: 0, newest_ns: None, flushed: None }
+    }
+
+    /// The grid that samples are put on.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The place of a VM. Without a host, `host/name` is taken apart. VMs mostly come in the same order
+    /// again and again: the one behind the last is tried first.
+    ///
+    /// # Errors
+    /// `BadName`, also for more than [`MAX_VMS`].
+    #[inline]
+    pub fn find(&mut self, host: &[u8], name: &[u8]) -> Result<usize, Reason> {
+        if let Some(key) = self.keys.get(self.guess)
+            && key.len() == host.len() + 1 + name.len()
+            && key[..host.len()] == *host
+            && key[host.len()] == 0
+            && key[host.len() + 1..] == *name
+        {
+            let found = self.guess;
+            self.guess = if found + 1 == self.keys.len() { 0 } else { found + 1 };
+            return Ok(found);
+        }
+        let found = self.look_up(host, name)?;
+        self.guess = if found + 1 == self.keys.len() { 0 } else { found + 1 };
+        Ok(found)
+    }
+
+    fn look_up(&mut self, host: &[u8], name: &[u8]) -> Result<usize, Reason> {
+        let key = [host, b"\0", name].concat();
+        if let Some(&found) = self.index.get(&key) {
+            return Ok(found);
+        }
+        let (host, name) = (text(host)?, text(name)?);
+        let parts = name.split_once('/').filter(|(a, b)| host.is_empty() && !a.is_empty() && !b.is_empty());
+        let (host, name) = parts.unwrap_or((host, name));
+        let named = |name: &str| !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.contains('\0');
+        if !named(name) || !(host.is_empty() || named(host)) {
+            return Err(Reason::BadName);
+        }
+        let id = if host.is_empty() { name.to_owned() } else { format!("{host}/{name}") };
+        self.insert(key, &id, host)
+    }
+
+    /// The place of a VM with an identity of its own on a host.
+    ///
+    /// # Errors
+    /// `BadName` for more than [`MAX_VMS`].
+    pub fn find_id(&mut self, host: &str, id: &str) -> Result<usize, Reason> {
+        let key = [host.as_bytes(), b"\0", id.as_bytes()].concat();
+        match self.index.get(&key) {
+            Some(&found) => Ok(found),
+            None => self.insert(key, id, host),
+        }
+    }
+
+    fn insert(&mut self, key: Vec<u8>, id: &str, host: &str) -> Result<usize, Reason> {
+        let at = self.streams.len();
+        if at == MAX_VMS {
+            return Err(Reason::BadName);
+        }
+        self.index.insert(key.clone(), at);
+        self.keys.push(key);
+        self.streams.push(Stream::new(VmId::new(id), HostId::new(host)));
+        Ok(at)
+    }
+
+    /// Takes a reading of the VM at place `vm`.
+    ///
+    /// # Errors
+    /// Those of [`Stream::read`].
+    #[inline]
+    pub fn read(&mut self, vm: usize, t_ns: i64, value: Value, out: &mut Batch) -> Result<(), Reason> {
+        let grid = self.grid;
+        self.streams[vm].read(&grid, t_ns, value, &mut out.samples)?;
+        out.readings += 1;
+        self.newest_ns = self.newest_ns.max(Some(t_ns));
+        Ok(())
+    }
+
+    /// Counts and keeps what was refused; `place` says where in the line.
+    pub fn refuse(&self, reason: Reason, (line, place): (u64, &str), bytes: &[u8], out: &mut Batch) {
+        let bytes = bytes[..bytes.len().min(DeadLetter::KEPT_BYTES)].to_vec();
+        out.refused += 1;
+        out.dead.push(DeadLetter { reason, origin: format!("{}:{line}{place}", self.origin), bytes });
+    }
+
+    /// Hands on all samples when a run's length of ticks has passed, and then moves the watermark: behind
+    /// it lie the lateness allowed and the longest time that is interpolated.
+    pub fn advance(&mut self, out: &mut Batch) {
+        let Some(newest_ns) = self.newest_ns else { return };
+        let now = self.grid.ticks_before(newest_ns);
+        if self.flushed.is_none_or(|flushed| now >= flushed + RUN_TICKS as Tick) {
+            self.flush(out);
+            self.flushed = Some(now);
+            let behind_ns = LATENESS_NS + self.grid.gap_ns();
+            out.watermark = out.watermark.max(Some(self.grid.ticks_before(newest_ns - behind_ns)));
+        }
+    }
+
+    /// Hands on all samples, at the end; nothing comes any more.
+    pub fn finish(&mut self, out: &mut Batch) {
+        self.flush(out);
+        out.watermark = out.watermark.max(self.newest_ns.map(|ns| self.grid.ticks_before(ns)));
+    }
+
+    fn flush(&mut self, out: &mut Batch) {
+        self.streams.iter_mut().for_each(|stream| stream.flush(&mut out.samples));
+    }
+}
+
+fn text(name: &[u8]) -> Result<&str, Reason> {
+    std::str::from_utf8(name.trim_ascii()).map_err(|_| Reason::BadName)
+}
