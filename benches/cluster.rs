@@ -87,7 +87,7 @@ fn assignment(bench: &mut Criterion) {
 
 fn whole(bench: &mut Criterion) {
     let points = grouped(1_200, 100, 4);
-    let params = Params::new(Clusters::Fixed(340), 1, 0).expect("right");
+    let params = Params::new(Clusters::Fixed(340), Some(1), 0).expect("right");
     let mut group = bench.benchmark_group("kmeans 1,200 x 340 x 100");
     group.sample_size(20);
     for simd in Simd::available() {

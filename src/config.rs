@@ -46,7 +46,11 @@ pub const KEYS: &[Key] = &[
     key("engine.order", "45", "order of the AR models, or auto (AICc, at most 50)"),
     key("engine.fit", "yule-walker", "yule-walker or least-squares"),
     key("engine.clusters", "auto", "how many clusters, or auto"),
-    key("engine.starts", "2", "starts of K-means, of which the best counts"),
+    key(
+        "engine.starts",
+        "auto",
+        "starts of K-means, of which the best counts; auto is 10 for few VMs, 1 for many",
+    ),
     key("engine.seed", "1", "seed of K-means' starts"),
     key("engine.hysteresis", "2/3", "M/N: a change counts when M of the last N windows say so"),
     key("engine.workers", "1", "worker threads"),
@@ -109,8 +113,8 @@ pub struct Config {
     pub fit: Fit,
     /// How many clusters, if it was said.
     pub clusters: Option<usize>,
-    /// Starts of K-means.
-    pub starts: usize,
+    /// Starts of K-means, if it was said.
+    pub starts: Option<usize>,
     /// Seed of the starts.
     pub seed: u64,
     /// When a change counts.

@@ -8,16 +8,12 @@ use crate::simd::Simd;
 /// Up to this many numbers are all tried.
 const ALL: usize = 64;
 
-/// Up to this many points the best of five starts counts, beyond of one: a search of so few takes a millisecond.
-const FEW: usize = 200;
-
 /// The number `k` with the least inertia + `k * noise`.
 ///
 /// The sum falls while a further centre explains more than noise, then rises. So it is looked for on a coarse grid (each number some
 /// half larger than the last), then between the neighbours of the best, until no number is left between them.
 pub(super) fn clusters(points: &Points, noise: f64, seed: u64, simd: Simd) -> usize {
-    let starts = if points.len() <= FEW { 5 } else { 1 };
-    let params = Params { clusters: Clusters::Auto { noise }, starts, seed };
+    let params = Params { clusters: Clusters::Auto { noise }, starts: None, seed };
     let mut known = BTreeMap::new();
     let mut cost = |k: usize| {
         *known.entry(k).or_insert_with(|| fit(points, k, &params, simd).inertia + k as f64 * noise)

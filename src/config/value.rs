@@ -126,8 +126,8 @@ pub fn clusters(text: &str) -> Result<Option<usize>, String> {
 }
 
 /// Up to 100: scikit-learn's default is 10, and each start costs as much as the first.
-pub fn starts(text: &str) -> Result<usize, String> {
-    number(text, "number of starts", 1, 100)
+pub fn starts(text: &str) -> Result<Option<usize>, String> {
+    or("auto", text, |text| number(text, "number of starts", 1, 100))
 }
 
 pub fn seed(text: &str) -> Result<u64, String> {

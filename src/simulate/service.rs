@@ -1,5 +1,8 @@
 //! A multi-tier service: users who think, send a request and wait for its answer, which passes through all
 //! tiers. A closed queueing network in fluid form: whole requests arrive, shares of them are served.
+//!
+//! How much tiers have in common is set after recordings of real auction sites: at 1 s the innovations of their AR(10)
+//! models correlate by 0.9 (median over pairs).
 
 use std::f64::consts::TAU;
 
@@ -23,6 +26,8 @@ pub struct Service {
     /// How many users there are on average; the day and the bursts multiply it.
     users: f64,
     think_s: f64,
+    /// Requests that a user sends at once: a page and what is on it.
+    page: f64,
     /// The day: its amplitude (a share), and when it begins.
     day: (f64, f64),
     burst: Burst,
@@ -66,6 +71,7 @@ impl Service {
             tiers,
             users: (requests_per_s * think_s).max(1.0),
             think_s,
+            page: uniform(rng, 2.0, 8.0),
             day: (uniform(rng, 0.2, 0.6), uniform(rng, 0.0, 0.25)),
             burst: Burst { level: 1.0, target: 1.0, left_s: 0.0, hold_s, glide_s: uniform(rng, 1.0, 8.0) },
         }
@@ -78,7 +84,7 @@ impl Service {
         let busy: f64 = self.tiers.iter().map(|tier| tier.waiting + tier.coming).sum();
         // Those who do not wait for an answer; in a tick longer than they think all of them ask.
         let asking = (users - busy).max(0.0) * (clock.dt_s / self.think_s);
-        let mut requests = poisson(rng, asking);
+        let mut requests = self.page * poisson(rng, asking / self.page);
         for (tier, vm) in self.tiers.iter_mut().zip(vms) {
             requests = tier.step(rng, clock, requests, vm);
         }
@@ -101,9 +107,9 @@ impl Tier {
     fn draw(rng: &mut ChaCha8Rng) -> Self {
         Tier {
             demand_s: log_uniform(rng, 0.001, 0.010),
-            variation: uniform(rng, 0.3, 1.2),
+            variation: uniform(rng, 0.2, 0.8),
             cost: 0.0,
-            cost_sd: uniform(rng, 0.02, 0.12),
+            cost_sd: uniform(rng, 0.01, 0.05),
             latency_s: draw::log_uniform(rng, 0.002, 0.080)
                 * if rng.random::<f64>() < 0.1 { 4.0 } else { 1.0 },
             coming: 0.0,
