@@ -200,7 +200,7 @@ mod tests {
             let row =
                 |i: usize| [(i % groups) as f64 * 10.0 + (i / groups) as f64 * 0.1, (i % groups) as f64];
             let points = Points::from_rows(&(0..groups * each).map(row).collect::<Vec<_>>());
-            let auto = Params::new(Clusters::Auto { noise: 1.0 }, 3, 1).unwrap();
+            let auto = Params::new(Clusters::Auto { noise: 1.0 }, Some(3), 1).unwrap();
             let k = kmeans(&points, &auto, Simd::detect()).k;
             assert!((least..=groups).contains(&k), "{k} of {groups}");
         }
