@@ -5,9 +5,9 @@
 //! column of two words). Each line may have a time before it: epoch seconds or RFC 3339.
 //!
 //! A block ends at the next header. With `-r` a header stands before *every* domain; so after a header that
-//! was followed by at most one domain, a block ends only where a domain comes again. Domain-0 is in every
-//! complete block: a name that comes again before Domain-0 came, or twice in a row, is two domains printed
-//! alike. Those are marked, and neither may be used.
+//! was followed by at most one domain, a block ends only where a domain comes again. xentop sorts by name,
+//! ignoring case: a name that comes twice in a row is two domains printed alike (only Domain-0 may be alone
+//! in its block, and then begins the next). Those are marked, and neither may be used.
 
 use std::collections::HashMap;
 
@@ -212,9 +212,9 @@ impl Blocks {
 
     /// Whether a domain right behind a header comes again, and so begins the next block.
     fn begins_anew(&self, name: &str) -> bool {
-        let twice_in_a_row = self.open.domains.last().is_some_and(|last| last.name == name);
-        let complete = self.index.contains_key(DOMAIN_0);
-        self.index.contains_key(name) && (name == DOMAIN_0 || (complete && !twice_in_a_row))
+        let alike = |last: &Reading| last.name.eq_ignore_ascii_case(name);
+        let twice_in_a_row = self.open.domains.last().is_some_and(alike);
+        self.index.contains_key(name) && (name == DOMAIN_0 || !twice_in_a_row)
     }
 
     fn close(&mut self, ended: &mut Vec<Block>) {
@@ -240,7 +240,9 @@ mod tests {
     #[test]
     fn lines() {
         let old = " a b --b--- 5 1.5 9 3.1 9 3.2 1 1 2 2 0 0 0 0 0";
-        let rows: Vec<(String, usize, Result<Option<(&str, Result<u32, Reason>)>, Reason>)> = vec![
+        type Said = Option<(&'static str, Result<u32, Reason>)>;
+        let long = "x".repeat(256);
+        let rows: Vec<(String, usize, Result<Said, Reason>)> = vec![
             (line("web-a", "12.3"), 19, Ok(Some(("web-a", Ok(123_000))))),
             (line("my web (2)", "0.0"), 19, Ok(Some(("my web (2)", Ok(0))))),
             (line("x ------", "0.0"), 19, Ok(Some(("x ------", Ok(0))))),
@@ -253,7 +255,7 @@ mod tests {
             (line("a", "0.0").replace(" 59 ", " x "), 19, Err(Reason::NotANumber)),
             (old.into(), 17, Ok(Some(("a b", Ok(15_000))))),
             (old.into(), 19, Err(Reason::Malformed)),
-            (line(&"x".repeat(256), "0.0"), 19, Err(Reason::BadName)),
+            (line(&long, "0.0"), 19, Err(Reason::BadName)),
             ("VCPUs(sec):   0:         63s".into(), 19, Ok(None)),
             ("              2:         63s  3:    1s".into(), 19, Ok(None)),
             ("VBD BlkBack 51712 [ca: 0]  OO: 0 RD: 243".into(), 19, Ok(None)),
@@ -307,6 +309,8 @@ mod tests {
                 vec!["-", d, "-", "w", "-", "w", "-", d, "-", "w", "-", "w"],
                 vec!["Domain-0 w!", "Domain-0 w!"],
             ),
+            ("no Domain-0 yet", vec!["-", "a", "-", "b", "-", "a", "-", "b"], vec!["a b", "a b"]),
+            ("alike but for case", vec!["-", "a", "-", "A", "-", "a", "-", "b"], vec!["a! A b"]),
             ("no domains", vec!["-", "-", "a", d], vec!["a Domain-0"]),
         ];
         for (name, text, want) in rows {

@@ -132,7 +132,8 @@ fn round_ms(ms: u64) -> u64 {
     let decimal = [1, 2, 5, 10].map(|by| by * tens);
     let clock = [15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000];
     let near = |round: &u64| round.abs_diff(ms) * 100 <= ms * 15;
-    let whole = |round: &u64| *round == ms || (near(round) && (*round < 60_000 || round % 60_000 == 0));
+    let whole =
+        |round: &u64| *round == ms || (near(round) && (*round < 60_000 || round.is_multiple_of(60_000)));
     let all = decimal.into_iter().chain(clock).filter(whole);
     all.min_by_key(|round| round.abs_diff(ms)).unwrap_or(ms)
 }
