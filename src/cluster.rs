@@ -196,13 +196,13 @@ mod tests {
 
     #[test]
     fn auto_finds_clusters_that_lie_apart() {
-        for (groups, each, least) in [(2, 5, 2), (6, 3, 6), (30, 4, 20)] {
+        for (groups, each) in [(2, 5), (6, 3), (30, 4), (100, 3)] {
             let row =
                 |i: usize| [(i % groups) as f64 * 10.0 + (i / groups) as f64 * 0.1, (i % groups) as f64];
             let points = Points::from_rows(&(0..groups * each).map(row).collect::<Vec<_>>());
             let auto = Params::new(Clusters::Auto { noise: 1.0 }, Some(3), 1).unwrap();
             let k = kmeans(&points, &auto, Simd::detect()).k;
-            assert!((least..=groups).contains(&k), "{k} of {groups}");
+            assert_eq!(k, groups);
         }
     }
 

@@ -11,6 +11,10 @@ pub const MAX_VMS: usize = 1 << 20;
 /// How much later than the newest row a row may be: hosts whose clocks differ by so much are one trace.
 pub const LATENESS_NS: i64 = 5_000_000_000;
 
+/// A step forward by more than this is believed only when the next time confirms it: one wrong clock must not close
+/// everybody's windows. Twice the usual window; a recording that really pauses for longer loses one row.
+pub const JUMP_NS: i64 = 600_000_000_000;
+
 /// What was read: the caller takes out what it wants, and hands the same one in again.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -41,6 +45,8 @@ pub struct Table {
     keys: Vec<Vec<u8>>,
     guess: usize,
     newest_ns: Option<i64>,
+    /// A time that is too far ahead to be believed yet.
+    suspect_ns: Option<i64>,
     flushed: Option<Tick>,
 }
 
@@ -48,7 +54,17 @@ impl Table {
     /// No VMs yet; `origin` names the file in dead letters.
     pub fn new(origin: &str, grid: Grid) -> Self {
         let (streams, index, keys) = (Vec::new(), HashMap::new(), Vec::new());
-        Table { origin: origin.into(), grid, streams, index, keys, guess: 0, newest_ns: None, flushed: None }
+        Table {
+            origin: origin.into(),
+            grid,
+            streams,
+            index,
+            keys,
+            guess: 0,
+            newest_ns: None,
+            suspect_ns: None,
+            flushed: None,
+        }
     }
 
     /// The grid that samples are put on.
@@ -120,14 +136,26 @@ impl Table {
     /// Takes a reading of the VM at place `vm`.
     ///
     /// # Errors
-    /// Those of [`Stream::read`].
+    /// Those of [`Stream::read`], and `BadTime` for a leap forward that nothing confirms ([`JUMP_NS`]).
     #[inline]
     pub fn read(&mut self, vm: usize, t_ns: i64, value: Value, out: &mut Batch) -> Result<(), Reason> {
+        if self.newest_ns.is_some_and(|newest| t_ns > newest.saturating_add(JUMP_NS)) && !self.confirmed(t_ns)
+        {
+            return Err(Reason::BadTime);
+        }
         let grid = self.grid;
         self.streams[vm].read(&grid, t_ns, value, &mut out.samples)?;
         out.readings += 1;
         self.newest_ns = self.newest_ns.max(Some(t_ns));
         Ok(())
+    }
+
+    /// Whether another time near `t_ns` was seen just before it.
+    fn confirmed(&mut self, t_ns: i64) -> bool {
+        let near = |before: i64| t_ns != before && t_ns.abs_diff(before) <= JUMP_NS as u64;
+        let confirmed = self.suspect_ns.is_some_and(near);
+        self.suspect_ns = if confirmed { None } else { Some(t_ns) };
+        confirmed
     }
 
     /// Counts and keeps what was refused; `place` says where in the line.
@@ -163,4 +191,33 @@ impl Table {
 
 fn text(name: &[u8]) -> Result<&str, Reason> {
     std::str::from_utf8(name.trim_ascii()).map_err(|_| Reason::BadName)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leap_is_believed_when_the_next_time_confirms_it() {
+        let second = |n: i64| n * 1_000_000_000;
+        let mut table = Table::new("t", Grid::new(1000, 1000));
+        let vm = table.find(b"", b"web").unwrap();
+        let mut out = Batch::default();
+        let rows = [
+            (100, true),
+            (101, true),
+            (99_999, false), // alone: a clock gone wrong
+            (102, true),
+            (50_000, false), // the first after a pause is lost
+            (50_000, false),
+            (50_001, true),
+            (50_002, true),
+        ];
+        for (t_s, taken) in rows {
+            let read = table.read(vm, second(t_s), Value::Level(7, second(1)), &mut out);
+            assert_eq!(read, if taken { Ok(()) } else { Err(Reason::BadTime) }, "{t_s} s");
+        }
+        table.finish(&mut out);
+        assert_eq!(out.watermark, Some(50_002));
+    }
 }
