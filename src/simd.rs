@@ -7,7 +7,7 @@
 //! source and in which no multiplication is fused with an addition.
 
 /// A set of vector instructions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Simd {
     /// What every x86-64 has (SSE2), or another architecture.
     Portable,

@@ -13,7 +13,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("collect", &["types"]),
     ("transport", &["collect", "types"]),
     ("window", &["simd", "types"]),
-    ("model", &["window"]),
+    ("model", &["simd", "types", "window"]),
     ("cluster", &["simd", "types"]),
     ("dependencies", &["transport", "types"]),
     ("events", &["dependencies", "transport", "types"]),
@@ -24,6 +24,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "cluster",
             "config",
             "dependencies",
             "evaluate",
@@ -42,13 +43,12 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Each outside crate, with the modules that may name it.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
-    ("clap", &["cli", "simd"]),
+    ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("comfy_table", &["cli", "evaluate"]),
-    ("csv_core", &["transport"]),
+    ("csv_core", &["evaluate", "transport"]),
     ("differential_dataflow", &["pipeline"]),
     ("flate2", &["transport"]),
-    ("foldhash", &["transport"]),
     ("indicatif", &["cli"]),
     ("jiff", &["cli", "collect", "config", "events"]),
     ("memchr", &["collect", "transport"]),
@@ -56,7 +56,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rand", &["cluster", "simulate"]),
     ("rand_chacha", &["cluster", "simulate"]),
     ("rand_distr", &["simulate"]),
-    ("serde", &["cli", "config", "dependencies", "evaluate", "pipeline", "transport", "types", "window"]),
+    (
+        "serde",
+        &["cli", "config", "dependencies", "evaluate", "events", "pipeline", "transport", "types", "window"],
+    ),
     ("serde_json", &["cli", "evaluate", "events", "pipeline", "simulate", "transport"]),
     ("strsim", &["config"]),
     (

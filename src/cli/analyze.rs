@@ -25,7 +25,7 @@ use crate::types::{DeadLetter, Reason};
 /// Reads xentop -b output, CSV (t,vm,cpu or a column a VM) and sample messages, plain, gzip or zstd; which it
 /// is, is recognised.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Args {
     /// The recording; - is standard input.
     trace: PathBuf,
@@ -81,7 +81,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Vector instructions to use, for tests.
-    #[arg(long, value_enum, hide = true)]
+    #[arg(long, value_parser = simd, hide = true)]
     simd: Option<Simd>,
 }
 
@@ -119,6 +119,12 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
     analysis.finish(&state, &plan, period_ms, out)?;
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn simd(name: &str) -> Result<Simd, String> {
+    let available = Simd::available();
+    let found = available.iter().find(|level| format!("{level:?}").eq_ignore_ascii_case(name));
+    found.copied().ok_or_else(|| format!("this machine has {available:?}"))
 }
 
 fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
