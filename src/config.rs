@@ -216,7 +216,7 @@ impl RawConfig {
             counters: read.get("source.counters", value::flag),
             speed: read.get("source.speed", value::speed),
             sink: read.get("sink.path", value::path),
-            period: read.get("window.period", value::auto_duration),
+            period: read.get("window.period", value::period),
             length: read.get("window.length", value::duration),
             hop: read.get("window.hop", value::duration),
             missing: read.get("window.missing", value::share),
@@ -325,6 +325,10 @@ mod tests {
         check_file(
             "[window]\nlength = \"7m\"\nhop=\"2m\"\n",
             &["p.toml:2: the window (420s) must be a multiple of the hop (120s)"],
+        );
+        check_file(
+            "[window]\nperiod = \"25h\"\n",
+            &["p.toml:2: window.period: `25h` is longer than a day, nor auto"],
         );
         check_file(
             "[window]\nperiod = \"7s\"\n",

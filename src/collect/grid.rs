@@ -15,6 +15,9 @@ use crate::types::{HostId, MAX_CPU_PPM, Reason, Samples, Tick, VmId};
 /// allocation, about 60 ns) is 1 ns a sample, and a stream holds 256 bytes of them.
 pub const RUN_TICKS: usize = 64;
 
+/// The longest sampling period: a day.
+pub const MAX_PERIOD_MS: u64 = 86_400_000;
+
 /// The grid that samples are put on, and how often readings are to be expected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Grid {
@@ -23,9 +26,9 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Samples every `period_ms` from readings about every `own_ms`. Both are held to 1 ms to one day.
+    /// Samples every `period_ms` from readings about every `own_ms`. Both are held to 1 ms to [`MAX_PERIOD_MS`].
     pub fn new(period_ms: u64, own_ms: u64) -> Self {
-        let ns = |ms: u64| ms.clamp(1, 86_400_000) as i64 * 1_000_000;
+        let ns = |ms: u64| ms.clamp(1, MAX_PERIOD_MS) as i64 * 1_000_000;
         Grid { period_ns: ns(period_ms), own_ns: ns(own_ms) }
     }
 

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use toml::de::DeValue;
 
 use super::{AUTO_ORDER, ConfigError, RawConfig, Wrong};
+use crate::collect::grid::MAX_PERIOD_MS;
 use crate::dependencies::Hysteresis;
 use crate::model::{Fit, Order};
 use crate::transport::file::Format;
@@ -70,8 +71,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     whole_ms.ok_or_else(|| format!("`{text}` is no duration: write 5m, 90s or 100ms"))
 }
 
-pub fn auto_duration(text: &str) -> Result<Option<Duration>, String> {
-    or("auto", text, duration)
+/// Up to a day: a grid's longest.
+pub fn period(text: &str) -> Result<Option<Duration>, String> {
+    let short = |period: &Duration| period.as_millis() <= u128::from(MAX_PERIOD_MS);
+    let read = |text: &str| duration(text).map(|read| Some(read).filter(short));
+    or("auto", text, |text| read(text)?.ok_or_else(|| format!("`{text}` is longer than a day")))
 }
 
 pub fn path(text: &str) -> Result<PathBuf, String> {

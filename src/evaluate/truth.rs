@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use csv_core::{ReadRecordResult, Reader};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 use thiserror::Error;
 
 use super::Score;
@@ -191,7 +191,7 @@ pub fn two_columns(
         text.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim().is_empty());
     let (line, names) = lines.next().ok_or(CsvError::Empty(header))?;
     // One reader for all lines: making one builds its tables, which takes longer than a line.
-    let mut reader = Reader::new();
+    let mut reader = line_reader();
     let names = fields(&mut reader, names);
     let position = |column| names.iter().position(|n| n == column).ok_or(CsvError::NoColumn { line, column });
     let positions = [position(columns[0])?, position(columns[1])?];
@@ -205,6 +205,11 @@ pub fn two_columns(
         rows.push((line, [take(0)?, take(1)?]));
     }
     Ok(rows)
+}
+
+/// Within a line a carriage return is nothing special.
+fn line_reader() -> Reader {
+    ReaderBuilder::new().terminator(Terminator::Any(b'\n')).build()
 }
 
 /// The fields of one line of CSV, without blanks around them.
@@ -256,14 +261,15 @@ mod tests {
 
     #[test]
     fn fields_are_split_as_csv() {
-        let cases: [(&str, &[&str]); 5] = [
+        let cases: [(&str, &[&str]); 6] = [
             ("a,b", &["a", "b"]),
+            ("a\rb,c", &["a\rb", "c"]),
             ("a,", &["a", ""]),
             ("\"a,b\", c ", &["a,b", "c"]),
             ("\"a\"\"b\",\"c", &["a\"b", "c"]),
             (",", &["", ""]),
         ];
-        let mut reader = Reader::new();
+        let mut reader = line_reader();
         for (line, expected) in cases {
             assert_eq!(fields(&mut reader, line), expected, "{line:?}");
         }

@@ -6,19 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::collect::grid::Grid;
+use crate::collect::grid::{Grid, MAX_PERIOD_MS};
 pub use crate::transport::head::Format;
-use crate::transport::head::{Head, look, recognise, says_nothing};
+use crate::transport::head::{HEAD_BYTES, Head, look, recognise, says_nothing, wanted};
 use crate::transport::lines::{Line, Lines};
 use crate::transport::parse::{Csv, Parser, Xentop};
 pub use crate::transport::table::Batch;
 use crate::transport::table::Table;
 use crate::types::Reason;
 
-/// So many different times are looked at to find the period: the median of 64 steps.
-const HEAD_TIMES: usize = 65;
-/// From so much of a head on, two steps are enough; 64 times that (a row of 30 million bytes) is all.
-const HEAD_BYTES: usize = 1 << 20;
 /// Bytes of lines taken in by one call of [`Trace::read`]: it takes about 0.2 ms.
 const READ_BYTES: usize = 1 << 16;
 
@@ -133,7 +129,9 @@ impl Trace {
             (None, Format::Xentop) if !head.timed => options.period_ms.unwrap_or(1000),
             (own_ms, _) => own_ms.unwrap_or(1000),
         };
-        let period_ms = options.period_ms.unwrap_or(own_ms);
+        // A grid has no longer periods: rarer readings are gaps.
+        let own_ms = own_ms.min(MAX_PERIOD_MS);
+        let period_ms = options.period_ms.unwrap_or(own_ms).min(MAX_PERIOD_MS);
         if period_ms < own_ms {
             return Err(OpenError::TooFine { path: path.into(), own_ms, period_ms });
         }
@@ -290,16 +288,63 @@ fn read_head(mut rest: Source, path: &Path, options: Options) -> Result<(Packed,
         let complete = ended || large || memchr::memchr(b'\n', &bytes).is_some();
         let format = options.format.or_else(|| recognise(&bytes).filter(|_| complete));
         let head = format.map(|format| look(&bytes, format)).unwrap_or_default();
-        let wanted = if bytes.len() < HEAD_BYTES { HEAD_TIMES } else { 3 };
         let settled = format == Some(Format::Ndjson) && head.own_ms.is_some();
-        let untimed = format == Some(Format::Xentop) && !head.timed;
-        if ended || large || settled || untimed || head.times >= wanted {
+        let untimed = format == Some(Format::Xentop) && head.times > 0 && !head.timed;
+        if ended || large || settled || untimed || head.times >= wanted(bytes.len()) {
             let Some(format) = format else {
                 return Err(
                     failed.map_or_else(unrecognised, |source| OpenError::Head { path: path.into(), source })
                 );
             };
             return Ok((Packed { head: io::Cursor::new(bytes), failed, rest }, format, head));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives so many bytes at a time.
+    struct Pieces(io::Cursor<Vec<u8>>, usize);
+
+    impl Read for Pieces {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let piece = self.1.min(into.len());
+            self.0.read(&mut into[..piece])
+        }
+    }
+
+    fn read(text: &str, piece: usize, options: Options) -> (u64, Vec<String>, Batch) {
+        let source = Pieces(io::Cursor::new(text.into()), piece);
+        let mut trace = Trace::from_reader(Box::new(source), Path::new("t"), options).unwrap();
+        let mut out = Batch::default();
+        while trace.read(&mut out).unwrap() == Progress::More {}
+        (trace.period_ms(), trace.notes.clone(), out)
+    }
+
+    #[test]
+    fn what_is_recognised_does_not_depend_on_how_it_arrives() {
+        let row = |i: u64, step: u64| format!("{},a,5\n", 1000 + step * i);
+        // A piece of 512 bytes ends behind 65 times of a step of 1 s; the others have one of 5 s.
+        let slower: String = (0..70).map(|i| row(i, 1)).chain((100..400).map(|i| row(i, 5))).collect();
+        let long = format!("t,vm,cpu\n{slower}");
+        let xentop = "# started by hand, long before the first block\n   8.0   NAME  STATE  CPU(sec)\n";
+        let forced = Options { format: Some(Format::Xentop), ..Options::default() };
+        for (text, options) in [(long.as_str(), Options::default()), (xentop, forced)] {
+            let whole = read(text, usize::MAX, options);
+            for piece in [1, 7, 512] {
+                assert_eq!(format!("{:?}", read(text, piece, options)), format!("{whole:?}"), "{piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn periods_are_at_most_a_day() {
+        let week = "t,vm,cpu\n0,a,5\n604800,a,5\n1209600,a,5\n";
+        let longer = Options { period_ms: Some(u64::MAX), ..Options::default() };
+        for options in [Options::default(), longer] {
+            assert_eq!(read(week, 9, options).0, MAX_PERIOD_MS);
         }
     }
 }

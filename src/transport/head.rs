@@ -31,10 +31,27 @@ impl Format {
     }
 }
 
+/// So many different times are looked at to find the period: the median of 64 steps.
+const HEAD_TIMES: usize = 65;
+
+/// From so much of a head on, two steps are enough; 64 times that (a row of 30 million bytes) is all.
+pub const HEAD_BYTES: usize = 1 << 20;
+
+/// How many times are wanted of a head of so many bytes. No more are looked at, though the head may have
+/// more: how the trace arrives, in what pieces, must make no difference.
+pub fn wanted(bytes: usize) -> usize {
+    if bytes < HEAD_BYTES { HEAD_TIMES } else { 3 }
+}
+
+/// The same, at a line of the head: where it ends decides.
+fn wanted_at(head: &[u8], line: &[u8]) -> usize {
+    wanted(line.as_ptr() as usize + line.len() - head.as_ptr() as usize)
+}
+
 /// What the head tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Head {
-    /// How many times differ in it.
+    /// How many times differ in it; of xentop without times, how many headers it has.
     pub times: usize,
     /// How often the trace was sampled: the median time between readings, made round.
     pub own_ms: Option<u64>,
@@ -79,15 +96,20 @@ pub fn recognise(head: &[u8]) -> Option<Format> {
 pub fn look(head: &[u8], format: Format) -> Head {
     match format {
         Format::Ndjson => {
-            let own_ms = lines(head).find_map(|line| Some(read_message(line).ok()?.period_ms));
-            Head { times: lines(head).count(), own_ms, counters: false, timed: true }
+            let messages = || lines(head).enumerate().take_while(|&(at, line)| at < wanted_at(head, line));
+            let own_ms = messages().find_map(|(_, line)| Some(read_message(line).ok()?.period_ms));
+            Head { times: messages().count(), own_ms, counters: false, timed: true }
         }
         Format::Xentop => {
-            let headers = lines(head).map(split_time).filter(|(_, line)| is_header(line));
-            let times: Vec<i64> = headers.filter_map(|(time, _)| time).collect();
+            let headers = || lines(head).map(split_time).filter(|(_, line)| is_header(line));
+            let timed = headers().next().is_some_and(|(time, _)| time.is_some());
+            if !timed {
+                return Head { times: headers().count(), own_ms: None, counters: false, timed };
+            }
+            let times = xentop_times(head, headers());
             // The delay is whole seconds, and xentop's own work comes on top.
             let own_ms = median_ms(&times).map(|ms| (ms / 1000 * 1000).max(1000));
-            Head { times: times.len(), own_ms, counters: false, timed: !times.is_empty() }
+            Head { times: times.len(), own_ms, counters: false, timed }
         }
         Format::Long | Format::Wide => {
             let times = csv_times(head, format);
@@ -95,6 +117,18 @@ pub fn look(head: &[u8], format: Format) -> Head {
             Head { times: times.len(), own_ms: median_ms(&times).map(round_ms), counters, timed: true }
         }
     }
+}
+
+/// The different times of headers; with `-r`, each domain has one.
+fn xentop_times<'a>(head: &[u8], headers: impl Iterator<Item = (Option<i64>, &'a [u8])>) -> Vec<i64> {
+    let mut times = Vec::new();
+    for (time, line) in headers {
+        if times.len() >= wanted_at(head, line) {
+            break;
+        }
+        times.extend(time.filter(|ns| times.last() != Some(ns)));
+    }
+    times
 }
 
 fn csv_times(head: &[u8], format: Format) -> Vec<i64> {
@@ -108,6 +142,9 @@ fn csv_times(head: &[u8], format: Format) -> Vec<i64> {
     };
     let (mut times, mut last): (Vec<i64>, &[u8]) = (Vec::new(), b"");
     for row in rows {
+        if times.len() >= wanted_at(head, row) {
+            break;
+        }
         let text = row.split(|&byte| byte == b',').nth(at).unwrap_or(b"").trim_ascii();
         if text != last {
             last = text;
@@ -142,7 +179,8 @@ fn round_ms(ms: u64) -> u64 {
 fn are_counters(head: &[u8]) -> bool {
     let mut before: Vec<u64> = Vec::new();
     let mut rows = 0;
-    for row in lines(head).skip(1).take(32) {
+    let first = lines(head).skip(1).take(32).enumerate();
+    for (_, row) in first.take_while(|&(at, row)| at < wanted_at(head, row)) {
         let cells = row.split(|&byte| byte == b',').skip(1).map(|cell| counter_text(cell).ok_or(()));
         let Ok(cells) = cells.collect::<Result<Vec<u64>, ()>>() else { return false };
         if before.iter().zip(&cells).any(|(before, now)| now < before) {

@@ -6,16 +6,20 @@ use std::ops::Range;
 use crate::collect::grid::Value;
 use crate::collect::number::{counter_ns, percent_ppm, time_ns};
 use crate::collect::xentop::{Block, Blocks, DOMAIN_0, Reading};
-use crate::transport::table::{Batch, Table};
+use crate::transport::table::{Batch, MAX_VMS, Table};
 use crate::transport::wire::read_message;
 use crate::types::Reason;
+
+/// The most fields that a line is split into: the time, a million VMs, and one that shows that there are more.
+/// A line of 64 MiB has as many as bytes, at 24 bytes each.
+const MAX_FIELDS: usize = MAX_VMS + 2;
 
 /// Splits a line of CSV: the fields are `ranges` of what is returned. Quotes are undone if there are any.
 pub fn split<'a>(line: &'a [u8], unquoted: &'a mut Vec<u8>, ranges: &mut Vec<Range<usize>>) -> &'a [u8] {
     ranges.clear();
     if memchr::memchr(b'"', line).is_none() {
         let mut start = 0;
-        for end in memchr::memchr_iter(b',', line).chain([line.len()]) {
+        for end in memchr::memchr_iter(b',', line).chain([line.len()]).take(MAX_FIELDS) {
             ranges.push(start..end);
             start = end + 1;
         }
@@ -23,8 +27,9 @@ pub fn split<'a>(line: &'a [u8], unquoted: &'a mut Vec<u8>, ranges: &mut Vec<Ran
     }
     unquoted.clear();
     unquoted.resize(line.len() + 1, 0);
-    let mut ends = vec![0; line.len() + 2];
-    let mut reader = csv_core::Reader::new();
+    let mut ends = vec![0; (line.len() + 2).min(MAX_FIELDS)];
+    // A carriage return within a line is nothing special, as it is without quotes.
+    let mut reader = csv_core::ReaderBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
     // The output is as long as the input and the fields fewer than its bytes: one call reads it all, a
     // second, empty one ends the last field.
     let (_, _, written, fields) = reader.read_record(line, unquoted, &mut ends);
@@ -186,6 +191,10 @@ impl Csv {
         let text = split(line, &mut self.unquoted, &mut self.ranges);
         let fields = || self.ranges.iter().map(|range| &text[range.clone()]);
         let Some(vms) = columns else {
+            if self.ranges.len() == MAX_FIELDS {
+                *columns = Some(Vec::new());
+                return Err(Reason::TooLong);
+            }
             let mut seen = HashSet::new();
             let mut place = |name: &[u8], table: &mut Table, out: &mut Batch| {
                 let vm = table.find(b"", name);
@@ -289,4 +298,37 @@ fn ndjson(line: &[u8], number: u64, table: &mut Table, out: &mut Batch) -> Resul
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_split() {
+        let rows: [(&str, &[&str]); 5] = [
+            ("a,b", &["a", "b"]),
+            ("\"a,\"\"b\",c,", &["a,\"b", "c", ""]),
+            ("", &[""]),
+            ("a\rb,c", &["a\rb", "c"]),
+            ("\"a\"\rb,c", &["a\rb", "c"]),
+        ];
+        for (line, want) in rows {
+            let (mut unquoted, mut ranges) = (Vec::new(), Vec::new());
+            let text = split(line.as_bytes(), &mut unquoted, &mut ranges);
+            let fields: Vec<&str> =
+                ranges.iter().map(|r| str::from_utf8(&text[r.clone()]).unwrap()).collect();
+            assert_eq!(fields, want, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn fields_are_bounded() {
+        for quote in ["", "\"\""] {
+            let line = format!("{quote}{}", ",".repeat(MAX_FIELDS + 9));
+            let (mut unquoted, mut ranges) = (Vec::new(), Vec::new());
+            split(line.as_bytes(), &mut unquoted, &mut ranges);
+            assert_eq!(ranges.len(), MAX_FIELDS);
+        }
+    }
 }

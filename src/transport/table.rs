@@ -79,6 +79,7 @@ impl Table {
     /// `BadName`, also for more than [`MAX_VMS`].
     #[inline]
     pub fn find(&mut self, host: &[u8], name: &[u8]) -> Result<usize, Reason> {
+        let (host, name) = (host.trim_ascii(), name.trim_ascii());
         if let Some(key) = self.keys.get(self.guess)
             && key.len() == host.len() + 1 + name.len()
             && key[..host.len()] == *host
@@ -190,12 +191,22 @@ impl Table {
 }
 
 fn text(name: &[u8]) -> Result<&str, Reason> {
-    std::str::from_utf8(name.trim_ascii()).map_err(|_| Reason::BadName)
+    std::str::from_utf8(name).map_err(|_| Reason::BadName)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blanks_around_a_name_make_no_other_vm() {
+        let mut table = Table::new("t", Grid::new(1000, 1000));
+        let rows =
+            [("h", "a", 0), ("h", "b", 1), (" h", "a ", 0), ("h", "\ta", 0), ("", " h/a", 2), ("", "h/a", 2)];
+        for (host, name, want) in rows {
+            assert_eq!(table.find(host.as_bytes(), name.as_bytes()), Ok(want), "{host:?} {name:?}");
+        }
+    }
 
     #[test]
     fn a_leap_is_believed_when_the_next_time_confirms_it() {

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::collect::grid::MAX_PERIOD_MS;
 use crate::collect::number::END_NS;
 use crate::types::{DeadLetter, MAX_CPU_PPM, MAX_NAME_BYTES, Reason};
 
@@ -17,9 +18,6 @@ pub const VERSION: u64 = 1;
 
 /// The largest message: room for 10,000 VMs with names of 60 bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
-
-/// The longest sampling period: a day.
-pub const MAX_PERIOD_MS: u64 = 86_400_000;
 
 /// What one host's VMs used.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -156,6 +154,10 @@ fn check(message: &Message) -> Result<(), Reason> {
     if !(1..=MAX_PERIOD_MS).contains(period_ms) || periods == 0 {
         return Err(Reason::Malformed);
     }
+    // Periods that would end before 1970; without overflow: 2^20 bytes hold fewer than 2^20 periods.
+    if (periods as u64 - 1) * period_ms > *t_ms {
+        return Err(Reason::BadTime);
+    }
     for VmUse { id, name, cpu_ppm } in vms {
         if !named(name) || !id.as_deref().is_none_or(named) {
             return Err(Reason::BadName);
@@ -182,7 +184,8 @@ mod tests {
         let with = |text: &str| vm.replace("VM", text);
         let rows = [
             (with(r#"{"id":"i","name":"n","cpu_ppm":7,"new":[1]}"#), Ok(vec![vec![7]])),
-            (with(r#"{"name":"n","cpu_ppm":[7,8]}"#), Ok(vec![vec![7, 8]])),
+            (with(r#"{"name":"n","cpu_ppm":[7,8]}"#).replace(":5", ":1000"), Ok(vec![vec![7, 8]])),
+            (with(r#"{"name":"n","cpu_ppm":[7,8]}"#).replace(":5", ":999"), Err(Reason::BadTime)),
             (with(""), Ok(vec![])),
             (with(r#"{"name":"a","cpu_ppm":[7]},{"name":"b","cpu_ppm":[7,8]}"#), Err(Reason::Malformed)),
             (with(r#"{"name":"n","cpu_ppm":[]}"#), Err(Reason::Malformed)),
@@ -220,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            host in ".{1,20}", t_ms in 0u64..7_000_000_000_000, period_ms in 1u64..100_000,
+            host in ".{1,20}", t_ms in 100_000u64..7_000_000_000_000, period_ms in 1u64..100_000,
             vms in prop::collection::vec((prop::option::of("[^\\x00]{1,9}"), ".{1,20}", 0u64..1 << 29), 0..5),
         ) {
             let vms = vms.into_iter().map(|(id, name, ppm)| VmUse {
