@@ -59,10 +59,11 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
         "A simulated datacenter of {} VMs. lwt sees how much CPU each of them uses, and nothing else.",
         args.vms
     )?;
+    let speed = config.speed.map_or("as fast as it can".into(), |speed| format!("{speed} times as fast"));
+    let (length, hop) = (config.length.as_secs() / 60, config.hop.as_secs() / 60);
     writeln!(
         out,
-        "Time runs {} times as fast; windows of {:?}, every {:?}.\n",
-        args.speed, config.length, config.hop
+        "Time runs {speed}; a window of {length} minutes is looked at every {hop}, from minute {length} on.\n"
     )?;
     out.flush()?;
     let feed = simulated(simulator, u64::from(args.minutes) * 60);
