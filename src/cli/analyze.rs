@@ -135,7 +135,7 @@ fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
         ("source.format", "--input-format", &args.input_format),
         ("engine.workers", "--workers", &args.workers),
     ];
-    args.set.iter().try_for_each(|pair| raw.set_pair(pair))?;
+    raw.set_pairs(&args.set)?;
     for (key, flag, value) in flags {
         value.as_ref().map_or(Ok(()), |value| raw.set(key, value, &format!("{flag} {value}")))?;
     }

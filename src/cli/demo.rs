@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::output::{self, Outcome};
 use super::run::paced;
 use super::session::{self, Happened};
-use crate::config::RawConfig;
+use crate::config::{RawConfig, spell};
 use crate::dependencies::Fact;
 use crate::evaluate::{self, Truth};
 use crate::pipeline::{Feed, Summary};
@@ -26,7 +26,7 @@ pub struct Args {
     /// How many minutes are simulated.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(5..=10_000))]
     minutes: u32,
-    /// How many times faster than in reality the time passes.
+    /// How many times faster than in reality the time passes, or max.
     #[arg(long, default_value = "60")]
     speed: String,
     /// Another seed is another datacenter.
@@ -61,8 +61,10 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
     )?;
     writeln!(
         out,
-        "Time runs {} times as fast; windows of {:?}, every {:?}.\n",
-        args.speed, config.length, config.hop
+        "Time runs {}; windows of {}, every {}.\n",
+        config.speed.map_or_else(|| "as fast as it can".into(), |speed| format!("{speed} times as fast")),
+        spell(config.length),
+        spell(config.hop)
     )?;
     out.flush()?;
     let feed = simulated(simulator, u64::from(args.minutes) * 60);

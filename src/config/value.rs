@@ -64,10 +64,19 @@ fn or<T>(word: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> R
     if text == word { Ok(None) } else { parse(text).map(Some).map_err(|what| format!("{what}, nor {word}")) }
 }
 
+/// A duration of whole milliseconds, more than none: `5m`, `90s`, `100ms`.
+///
+/// # Errors
+/// What is wrong with `text`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let read = text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
     let whole_ms = read.filter(|d| !d.is_zero() && d.subsec_nanos() % 1_000_000 == 0);
     whole_ms.ok_or_else(|| format!("`{text}` is no duration: write 5m, 90s or 100ms"))
+}
+
+/// A duration as it would be typed.
+pub fn spell(duration: Duration) -> String {
+    SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |d| format!("{d:#}"))
 }
 
 pub fn auto_duration(text: &str) -> Result<Option<Duration>, String> {
