@@ -119,7 +119,9 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
         last.clusters,
         last.inertia
     )?;
-    writeln!(out, "{}\n", ensembles(outcome))?;
+    // The table fills up its last column with blanks.
+    ensembles(outcome).to_string().lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()))?;
+    writeln!(out)?;
     let alone = state.members().filter(|(vm, of)| of.len() == 0 && !state.idle().contains(*vm));
     say_list("alone", alone.map(|(vm, _)| vm), out)?;
     say_list("idle", state.idle().iter(), out)

@@ -31,7 +31,7 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     let (Order::Fixed(max_lag) | Order::Auto { max: max_lag }) = config.order;
     anyhow::ensure!(
         2 * max_lag < length,
-        "an order of {max_lag} needs windows of more than {} ticks, not {length}",
+        "an order of {max_lag} needs windows of more than {} ticks, not {length}: give a smaller --order or a longer --window",
         2 * max_lag
     );
     let window =
