@@ -22,3 +22,25 @@ fn completions() {
         assert!(script.contains("analyze") && script.contains("dead-letter"), "{shell}: {script}");
     }
 }
+
+/// The pipeline file that we ship: a file a topic, each of JSON lines.
+#[test]
+fn replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trace, out) = (folder.path().join("trace.csv"), folder.path().join("out"));
+    let lwt = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    lwt(&["simulate", "--vms", "9", "--seconds", "420", "--output", trace.to_str().unwrap()]);
+    let pipeline = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/replay.toml");
+    let (source, sink) = (format!("source.path={}", trace.display()), format!("sink.path={}", out.display()));
+    lwt(&["run", pipeline, "--set", &source, "--set", &sink]);
+    for topic in ["assignments", "dependencies", "events", "deadletter"] {
+        let text = std::fs::read_to_string(out.join(format!("lwt.{topic}.ndjson"))).unwrap();
+        assert_eq!(text.is_empty(), topic == "deadletter", "{topic}");
+        for line in text.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    }
+}
