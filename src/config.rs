@@ -340,9 +340,9 @@ mod tests {
         check_file(
             "[window]\nlength = 300\nmissing = 0.7\n[engine]\nclusters = \"some\"\n",
             &[
-                "p.toml:5: engine.clusters: `some` is no number of clusters from 1 to 1000000, nor auto",
                 "p.toml:2: window.length: `300` is no duration: write 5m, 90s or 100ms",
                 "p.toml:3: window.missing: `0.7` is no share from 0 to 0.5",
+                "p.toml:5: engine.clusters: `some` is no number of clusters from 1 to 1000000, nor auto",
             ],
         );
         check_file(
