@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{ConfigError, RawConfig, Wrong};
+use crate::simulate::ParamsError;
 
 mod analyze;
 mod check;
@@ -69,8 +70,8 @@ pub fn main(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lwt: {error:#}");
-            ExitCode::from(if error.is::<ConfigError>() || error.is::<Wrong>() { 2 } else { 1 })
+            format!("{error:#}").lines().for_each(|line| eprintln!("lwt: {line}"));
+            ExitCode::from(if is_wrong_use(&error) { 2 } else { 1 })
         }
     }
 }
@@ -89,6 +90,11 @@ fn dispatch(command: Command, raw: RawConfig) -> anyhow::Result<()> {
         }
     }
     Ok(out.flush()?)
+}
+
+/// What was typed is wrong by itself, whatever the files hold.
+fn is_wrong_use(error: &anyhow::Error) -> bool {
+    error.is::<ConfigError>() || error.is::<Wrong>() || error.is::<ParamsError>()
 }
 
 /// Whoever read our output has seen enough (`lwt ... | head`).

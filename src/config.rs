@@ -9,6 +9,8 @@ use std::time::Duration;
 
 mod value;
 
+pub use value::{duration, spell};
+
 use crate::dependencies::Hysteresis;
 use crate::model::{Fit, Order};
 use crate::transport::file::Format;
@@ -147,6 +149,15 @@ impl RawConfig {
         self.set(name.trim(), value.trim(), &place)
     }
 
+    /// Sets what each of some `key=value` says.
+    ///
+    /// # Errors
+    /// All those that [`RawConfig::set_pair`] refuses.
+    pub fn set_pairs(&mut self, pairs: &[String]) -> Result<(), ConfigError> {
+        let wrong: Vec<Wrong> = pairs.iter().filter_map(|pair| self.set_pair(pair).err()).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
+    }
+
     /// Sets what a pipeline file says: TOML tables of keys.
     ///
     /// # Errors
@@ -253,13 +264,17 @@ impl Config {
         if self.hop.is_zero() || !self.length.as_nanos().is_multiple_of(self.hop.as_nanos()) {
             return wrong(
                 "window.length",
-                format!("the window ({:?}) must be a multiple of the hop ({:?})", self.length, self.hop),
+                format!(
+                    "the window ({}) must be a multiple of the hop ({})",
+                    spell(self.length),
+                    spell(self.hop)
+                ),
             );
         }
         if !self.hop.as_nanos().is_multiple_of(period.as_nanos()) {
             return wrong(
                 "window.hop",
-                format!("the hop ({:?}) must be a multiple of the period ({period:?})", self.hop),
+                format!("the hop ({}) must be a multiple of the period ({})", spell(self.hop), spell(period)),
             );
         }
         Ok(self)
@@ -267,11 +282,19 @@ impl Config {
 }
 
 fn unknown(name: &str) -> String {
-    let nearest = KEYS
-        .iter()
-        .map(|key| key.name)
-        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
-    format!("there is no key {name}; the nearest is {}", nearest.unwrap_or("?"))
+    let likeness =
+        |key: &Key| strsim::jaro_winkler(name, key.name).max(strsim::jaro_winkler(name, last(key.name)));
+    let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    // Below 0.75 hardly a letter agrees: no key is meant.
+    match nearest.filter(|key| likeness(key) >= 0.75) {
+        Some(key) => format!("there is no key {name}; the nearest is {}", key.name),
+        None => format!("there is no key {name}; lwt check --keys lists them"),
+    }
+}
+
+/// A key's name without its section, which people forget.
+fn last(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, last)| last)
 }
 
 #[cfg(test)]
@@ -324,7 +347,7 @@ mod tests {
         );
         check_file(
             "[window]\nlength = \"7m\"\nhop=\"2m\"\n",
-            &["p.toml:2: the window (420s) must be a multiple of the hop (120s)"],
+            &["p.toml:2: the window (7m) must be a multiple of the hop (2m)"],
         );
         check_file(
             "[window]\nperiod = \"25h\"\n",
@@ -332,7 +355,7 @@ mod tests {
         );
         check_file(
             "[window]\nperiod = \"7s\"\n",
-            &["default of window.hop: the hop (60s) must be a multiple of the period (7s)"],
+            &["default of window.hop: the hop (1m) must be a multiple of the period (7s)"],
         );
     }
 

@@ -117,8 +117,9 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     let mut trace = trace;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
-    analysis.finish(&state, &plan, period_ms, out)?;
-    failed.map_or(Ok(()), |error| Err(error.into()))
+    let finished = analysis.finish(&state, &plan, period_ms, out);
+    // That less than a window was read then follows from the failure, which says more.
+    failed.map_or(finished, |error| Err(error.into()))
 }
 
 fn simd(name: &str) -> Result<Simd, String> {
@@ -141,7 +142,7 @@ fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
         ("source.format", "--input-format", &args.input_format),
         ("engine.workers", "--workers", &args.workers),
     ];
-    args.set.iter().try_for_each(|pair| raw.set_pair(pair))?;
+    raw.set_pairs(&args.set)?;
     for (key, flag, value) in flags {
         value.as_ref().map_or(Ok(()), |value| raw.set(key, value, &format!("{flag} {value}")))?;
     }
@@ -241,6 +242,7 @@ impl<'a> Analysis<'a> {
         let outcome = Outcome { state, plan, period_ms, last: &self.last, samples: self.samples };
         if state.windows == 0 {
             self.say_refused(&mut std::io::stderr())?;
+            anyhow::ensure!(self.samples > 0, "there is no sample in the recording that can be used");
             anyhow::bail!(
                 "the recording is shorter than one window ({}): give a shorter --window",
                 outcome.window_length()

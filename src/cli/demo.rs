@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::output::{self, Outcome};
 use super::run::paced;
 use super::session::{self, Happened};
-use crate::config::RawConfig;
+use crate::config::{RawConfig, spell};
 use crate::dependencies::Fact;
 use crate::evaluate::{self, Truth};
 use crate::pipeline::{Feed, Summary};
@@ -26,7 +26,7 @@ pub struct Args {
     /// How many minutes are simulated.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(5..=10_000))]
     minutes: u32,
-    /// How many times faster than in reality the time passes.
+    /// How many times faster than in reality the time passes, or max.
     #[arg(long, default_value = "60")]
     speed: String,
     /// Another seed is another datacenter.
@@ -60,10 +60,12 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
         args.vms
     )?;
     let speed = config.speed.map_or("as fast as it can".into(), |speed| format!("{speed} times as fast"));
-    let (length, hop) = (config.length.as_secs() / 60, config.hop.as_secs() / 60);
+    let minute = config.length.as_secs() / 60;
     writeln!(
         out,
-        "Time runs {speed}; a window of {length} minutes is looked at every {hop}, from minute {length} on.\n"
+        "Time runs {speed}; windows of {}, every {}: the first is complete at minute {minute}.\n",
+        spell(config.length),
+        spell(config.hop)
     )?;
     out.flush()?;
     let feed = simulated(simulator, u64::from(args.minutes) * 60);

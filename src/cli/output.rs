@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::config::spell;
 use crate::dependencies::{Ensemble, State};
 use crate::pipeline::{Plan, Summary};
 use crate::types::VmId;
@@ -29,7 +30,7 @@ pub struct Outcome<'a> {
 impl Outcome<'_> {
     /// The window's length, for people.
     pub fn window_length(&self) -> String {
-        format!("{:?}", self.span(self.plan.window.length()))
+        spell(self.span(self.plan.window.length()))
     }
 
     fn span(&self, ticks: usize) -> Duration {
@@ -99,11 +100,12 @@ pub fn dot(state: &State, out: &mut impl Write) -> io::Result<()> {
 /// When `out` cannot be written.
 pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
     let (state, last) = (outcome.state, outcome.last);
-    let (hop, period) = (outcome.span(outcome.plan.window.hop()), Duration::from_millis(outcome.period_ms));
+    let (hop, period) =
+        (spell(outcome.span(outcome.plan.window.hop())), spell(Duration::from_millis(outcome.period_ms)));
     let windows = if state.windows == 1 { "1 window".into() } else { format!("{} windows", state.windows) };
     writeln!(
         out,
-        "{windows} of {}, each {hop:?} on; {} samples, one every {period:?}",
+        "{windows} of {}, each {hop} on; {} samples, one every {period}",
         outcome.window_length(),
         outcome.samples
     )?;
@@ -117,7 +119,9 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
         last.clusters,
         last.inertia
     )?;
-    writeln!(out, "{}\n", ensembles(outcome))?;
+    // The table fills up its last column with blanks.
+    ensembles(outcome).to_string().lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()))?;
+    writeln!(out)?;
     let alone = state.members().filter(|(vm, of)| of.len() == 0 && !state.idle().contains(*vm));
     say_list("alone", alone.map(|(vm, _)| vm), out)?;
     say_list("idle", state.idle().iter(), out)

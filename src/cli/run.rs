@@ -41,7 +41,7 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
     let mut raw = RawConfig::default();
     check::read_into(&args.pipeline, &mut raw)?;
     raw.overlay(environment);
-    args.set.iter().try_for_each(|pair| raw.set_pair(pair))?;
+    raw.set_pairs(&args.set)?;
     if let Some(workers) = &args.workers {
         raw.set("engine.workers", workers, "--workers")?;
     }

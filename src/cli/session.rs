@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::cluster::{self, Clusters};
-use crate::config::Config;
+use crate::config::{Config, spell};
 use crate::dependencies::State;
 use crate::model::Order;
 use crate::pipeline::{self, Feed, Message, Plan, Window};
@@ -22,7 +22,8 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
         let fits = ms.is_multiple_of(period_ms.into()) && ms > 0;
         anyhow::ensure!(
             fits,
-            "the {name} ({length:?}) is no multiple of the period ({period_ms} ms): give another --{name} or --period"
+            "the {name} ({}) is no multiple of the period ({period_ms} ms): give another --{name} or --period",
+            spell(length)
         );
         usize::try_from(ms / u128::from(period_ms)).with_context(|| format!("the {name} is too long"))
     };
@@ -30,7 +31,7 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     let (Order::Fixed(max_lag) | Order::Auto { max: max_lag }) = config.order;
     anyhow::ensure!(
         2 * max_lag < length,
-        "an order of {max_lag} needs windows of more than {} ticks, not {length}",
+        "an order of {max_lag} needs windows of more than {} ticks, not {length}: give a smaller --order or a longer --window",
         2 * max_lag
     );
     let window =

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config;
 use crate::simulate::{Format, Params, Simulator, Writer, edges_csv, truth_csv};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -125,19 +126,7 @@ fn write_trace(
     out.flush()
 }
 
-/// `100ms`, `1s`, `5m`, `1h` in milliseconds.
 fn period_ms(text: &str) -> Result<u32, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit_ms = match &text[digits.len()..] {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let number: Option<u32> = digits.parse().ok();
-    number
-        .zip(unit_ms)
-        .and_then(|(number, unit_ms)| number.checked_mul(unit_ms))
-        .ok_or_else(|| "must be a whole number with a unit: 100ms, 1s, 5m, 1h".to_string())
+    let period = config::duration(text)?;
+    u32::try_from(period.as_millis()).map_err(|_| "must be at most 1h".into())
 }

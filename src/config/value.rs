@@ -65,6 +65,10 @@ fn or<T>(word: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> R
     if text == word { Ok(None) } else { parse(text).map(Some).map_err(|what| format!("{what}, nor {word}")) }
 }
 
+/// A duration of whole milliseconds, more than none: `5m`, `90s`, `100ms`.
+///
+/// # Errors
+/// What is wrong with `text`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let read = text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
     let whole_ms = read.filter(|d| !d.is_zero() && d.subsec_nanos() % 1_000_000 == 0);
@@ -76,6 +80,11 @@ pub fn period(text: &str) -> Result<Option<Duration>, String> {
     let short = |period: &Duration| period.as_millis() <= u128::from(MAX_PERIOD_MS);
     let read = |text: &str| duration(text).map(|read| Some(read).filter(short));
     or("auto", text, |text| read(text)?.ok_or_else(|| format!("`{text}` is longer than a day")))
+}
+
+/// A duration as it would be typed.
+pub fn spell(duration: Duration) -> String {
+    SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |d| format!("{d:#}"))
 }
 
 pub fn path(text: &str) -> Result<PathBuf, String> {

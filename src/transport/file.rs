@@ -48,6 +48,12 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// There is nothing in it.
+    #[error("{}: nothing in it: did what should have written it fail?", .path.display())]
+    Empty {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is of no known format.
     #[error("{}: not a trace: expected a CSV header `t,vm,cpu` or `t,<vm>,…`, xentop -b text, or sample messages (say which with --input-format)", .path.display())]
     Unrecognised {
@@ -271,7 +277,6 @@ fn unpack(from: Counted) -> io::Result<Source> {
 fn read_head(mut rest: Source, path: &Path, options: Options) -> Result<(Packed, Format, Head), OpenError> {
     let (mut bytes, mut looked_at, mut failed, mut ended) = (Vec::new(), 0, None, false);
     let mut chunk = vec![0; READ_BYTES];
-    let unrecognised = || OpenError::Unrecognised { path: path.into() };
     loop {
         match rest.read(&mut chunk) {
             Ok(0) => ended = true,
@@ -292,9 +297,12 @@ fn read_head(mut rest: Source, path: &Path, options: Options) -> Result<(Packed,
         let untimed = format == Some(Format::Xentop) && head.times > 0 && !head.timed;
         if ended || large || settled || untimed || head.times >= wanted(bytes.len()) {
             let Some(format) = format else {
-                return Err(
-                    failed.map_or_else(unrecognised, |source| OpenError::Head { path: path.into(), source })
-                );
+                let path = path.into();
+                return Err(match failed {
+                    Some(source) => OpenError::Head { path, source },
+                    None if bytes.is_empty() => OpenError::Empty { path },
+                    None => OpenError::Unrecognised { path },
+                });
             };
             return Ok((Packed { head: io::Cursor::new(bytes), failed, rest }, format, head));
         }

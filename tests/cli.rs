@@ -1,0 +1,46 @@
+//! The command line as a user meets it: each `.trycmd` file is a session, recorded with what was printed
+//! and the exit code. `TRYCMD=overwrite cargo test --test cli` records them anew.
+
+#[test]
+fn sessions() {
+    trycmd::TestCases::new()
+        // Help is as wide as the terminal, or as this says.
+        .env("COLUMNS", "100")
+        .case("tests/cli/*.trycmd");
+}
+
+/// Its text is clap's, so it is not recorded; that it is a script with our commands in it is.
+#[test]
+fn completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt"))
+            .args(["completions", shell])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{shell}");
+        let script = String::from_utf8(done.stdout).unwrap();
+        assert!(script.contains("analyze") && script.contains("dead-letter"), "{shell}: {script}");
+    }
+}
+
+/// The pipeline file that we ship: a file a topic, each of JSON lines.
+#[test]
+fn replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trace, out) = (folder.path().join("trace.csv"), folder.path().join("out"));
+    let lwt = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    lwt(&["simulate", "--vms", "9", "--seconds", "420", "--output", trace.to_str().unwrap()]);
+    let pipeline = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/replay.toml");
+    let (source, sink) = (format!("source.path={}", trace.display()), format!("sink.path={}", out.display()));
+    lwt(&["run", pipeline, "--set", &source, "--set", &sink]);
+    for topic in ["assignments", "dependencies", "events", "deadletter"] {
+        let text = std::fs::read_to_string(out.join(format!("lwt.{topic}.ndjson"))).unwrap();
+        assert_eq!(text.is_empty(), topic == "deadletter", "{topic}");
+        for line in text.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    }
+}
