@@ -20,7 +20,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("evaluate", &["types"]),
     ("simulate", &["types"]),
     ("pipeline", &["cluster", "dependencies", "model", "simd", "transport", "types", "window"]),
-    ("config", &["cluster", "dependencies", "model", "transport"]),
+    ("config", &["cluster", "collect", "dependencies", "model", "transport"]),
     (
         "cli",
         &[

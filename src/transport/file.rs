@@ -1,7 +1,7 @@
 //! Files and standard input -> batches of samples: opening, unpacking, and reading on. The I/O of traces.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -261,9 +261,11 @@ impl Read for Packed {
 }
 
 /// Unpacks by what the first bytes are, not by the name.
-fn unpack(from: Counted) -> io::Result<Source> {
-    let mut from = BufReader::with_capacity(1 << 16, from);
-    let magic = from.fill_buf()?;
+fn unpack(mut from: Counted) -> io::Result<Source> {
+    // A pipe may give fewer bytes than a magic number has.
+    let mut magic = Vec::new();
+    from.by_ref().take(4).read_to_end(&mut magic)?;
+    let from = BufReader::with_capacity(1 << 16, io::Cursor::new(magic.clone()).chain(from));
     if magic.starts_with(&[0x1f, 0x8b]) {
         Ok(Box::new(flate2::bufread::MultiGzDecoder::new(from)))
     } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
@@ -344,6 +346,18 @@ mod tests {
             for piece in [1, 7, 512] {
                 assert_eq!(format!("{:?}", read(text, piece, options)), format!("{whole:?}"), "{piece}");
             }
+        }
+    }
+
+    #[test]
+    fn packing_is_recognised_byte_by_byte() {
+        let text = &b"t,vm,cpu\n0,a,5\n"[..];
+        let mut packed = Vec::new();
+        flate2::bufread::GzEncoder::new(text, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
+        for bytes in [packed, zstd::bulk::compress(text, 1).unwrap()] {
+            let source = Box::new(Pieces(io::Cursor::new(bytes), 1));
+            let trace = Trace::from_reader(source, Path::new("t"), Options::default()).unwrap();
+            assert_eq!(trace.format(), Format::Long);
         }
     }
 

@@ -56,8 +56,8 @@ fn drain(bytes: &[u8], piece: usize, options: Options) -> Option<Told> {
         for run in &out.samples[from..] {
             assert!((1..=RUN_TICKS).contains(&run.cpu_ppm.len()));
             assert!(run.cpu_ppm.iter().all(|&ppm| ppm <= MAX_CPU_PPM));
-            let next = next.entry((run.vm.clone(), run.host.clone())).or_insert(0);
-            assert!(*next <= run.first, "a VM's ticks come once, in order");
+            let next = next.entry((run.vm.clone(), run.host.clone())).or_insert(Tick::MIN);
+            assert!(*next <= run.first, "a tick of a VM comes once, in order");
             *next = run.first + run.cpu_ppm.len() as Tick;
         }
         from = out.samples.len();
@@ -77,6 +77,11 @@ fuzz_target!(|bytes: &[u8]| {
     let [how, period, piece, text @ ..] = bytes else { return };
     let options = options(*how, *period);
     let whole = drain(text, usize::MAX, options);
+    // How much of a damaged package comes out before the error is the unpacker's business.
+    let packed = text.starts_with(&[0x1f, 0x8b]) || text.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    if packed && whole.as_ref().is_none_or(|(.., cut_off)| *cut_off) {
+        return;
+    }
     let pieces = drain(text, usize::from(*piece) + 1, options);
     assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
 });
