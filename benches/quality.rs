@@ -174,7 +174,9 @@ fn correlated(vms: &[VmId], rows: &[Vec<f64>], truth: &Truth, cutoff: f64) -> Sc
     let mut found: BTreeMap<VmId, Vec<String>> = vms.iter().map(|vm| (vm.clone(), vec![])).collect();
     for i in 0..vms.len() {
         for j in (i + 1..vms.len()).filter(|j| correlation(i, *j) > cutoff) {
-            [i, j].map(|v| found.entry(vms[v].clone()).or_default().push(format!("{i}-{j}")));
+            for v in [i, j] {
+                found.entry(vms[v].clone()).or_default().push(format!("{i}-{j}"));
+            }
         }
     }
     truth.score(&found).score

@@ -35,7 +35,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
-    Analyze(analyze::Args),
+    Analyze(Box<analyze::Args>),
     Run(run::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),

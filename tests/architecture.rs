@@ -1,6 +1,7 @@
 //! The house rules, executed: who may name whom, which module owns which outside crate, no file that
 //! nobody compiles, no long function, no clock but in `main`. Goes by the text of the sources as rustfmt
 //! lays it out.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeSet;
 use std::fs;

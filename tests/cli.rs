@@ -1,5 +1,6 @@
 //! The command line as a user meets it: each `.trycmd` file is a session, recorded with what was printed
 //! and the exit code. `TRYCMD=overwrite cargo test --test cli` records them anew.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[test]
 fn sessions() {

@@ -1,5 +1,6 @@
 //! The main job on real recordings: what README claims, held as bounds. The tables come from
 //! `cargo bench --bench quality`.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

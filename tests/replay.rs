@@ -1,5 +1,6 @@
 //! The same input gives the same bytes: with any number of workers, at every vector level, from run to run,
 //! and whichever format carried the samples.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! One line of a trace -> readings, for each format. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::collect::grid::Value;
@@ -195,13 +195,15 @@ impl Csv {
                 *columns = Some(Vec::new());
                 return Err(Reason::TooLong);
             }
-            let mut seen = HashSet::new();
-            let mut place = |name: &[u8], table: &mut Table, out: &mut Batch| {
-                let vm = table.find(b"", name);
-                let vm = vm.and_then(|vm| if seen.insert(vm) { Ok(vm) } else { Err(Reason::Ambiguous) });
-                vm.map_err(|reason| table.refuse(reason, (number, ", a column's name"), name, out)).ok()
+            let found: Vec<_> = fields().skip(1).map(|name| (name, table.find(b"", name))).collect();
+            let mut named = HashMap::<usize, usize>::new();
+            found.iter().flat_map(|(_, vm)| vm).for_each(|vm| *named.entry(*vm).or_default() += 1);
+            let alone = |vm| if named[&vm] == 1 { Ok(vm) } else { Err(Reason::Ambiguous) };
+            let mut place = |(name, vm): (&[u8], Result<usize, Reason>)| {
+                let refuse = |reason| table.refuse(reason, (number, ", a column's name"), name, out);
+                vm.and_then(alone).map_err(refuse).ok()
             };
-            *columns = Some(fields().skip(1).map(|name| place(name, table, out)).collect());
+            *columns = Some(found.into_iter().map(&mut place).collect());
             return Ok(());
         };
         if self.ranges.len() != vms.len() + 1 {
@@ -210,7 +212,8 @@ impl Csv {
         let t_ns = cached(&text[self.ranges[0].clone()], (&mut self.time_text, &mut self.time))?;
         let own_ns = table.grid().own_ns();
         for (at, (cell, vm)) in fields().skip(1).zip(vms).enumerate() {
-            let Some(vm) = *vm else {
+            // An empty cell is a VM that was not there.
+            let Some(vm) = vm.filter(|_| !cell.trim_ascii().is_empty()) else {
                 out.skipped += 1;
                 continue;
             };

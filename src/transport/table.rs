@@ -30,7 +30,7 @@ pub struct Batch {
     pub readings: u64,
     /// Lines and cells that were refused, since the beginning.
     pub refused: u64,
-    /// What is left out on purpose, since the beginning: Domain-0, cells of a column that was refused.
+    /// What is left out on purpose, since the beginning: Domain-0, cells of a column that was refused, empty cells.
     pub skipped: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The kernel of the window: sums of products of samples a lag apart, exact, for many lags at once.
 //!
-//! Lanes run over lags: one sample is multiplied with [`LANES`] consecutive others, so nothing is ever added
+//! Lanes run over lags: one sample is multiplied with `LANES` consecutive others, so nothing is ever added
 //! up across lanes. Integers: the same sums at every vector level.
 
 use crate::simd::Simd;
