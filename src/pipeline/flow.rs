@@ -228,7 +228,7 @@ fn report<'s>(
     plan: &Plan,
     sender: Option<SyncSender<Message>>,
 ) -> Records<'s, Timed<()>> {
-    let hop = plan.window.hop() as i64;
+    let (hop, panes) = (plan.window.hop() as i64, plan.window.panes() as u64);
     per_window(
         reported,
         "Report",
@@ -242,10 +242,15 @@ fn report<'s>(
                 }
             }
             consolidation::consolidate(&mut changes);
-            let window = Window { end: (pane as i64 + 1) * hop, changes, summary };
+            let message = if pane + 1 < panes {
+                // Not a whole window yet: only what was refused is known.
+                Message::Refused(summary.refused)
+            } else {
+                Message::Window(Window { end: (pane as i64 + 1) * hop, changes, summary })
+            };
             if let Some(sender) = &sender {
                 // Nobody listens any more only when the caller gave up: then the process is about to end.
-                let _ = sender.send(Message::Window(window));
+                let _ = sender.send(message);
             }
             vec![]
         },
