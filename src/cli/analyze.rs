@@ -29,16 +29,16 @@ use crate::types::{DeadLetter, Reason};
 pub struct Args {
     /// The recording; - is standard input.
     trace: PathBuf,
-    /// How ensembles are found.
+    /// How ensembles are found [default: kmeans].
     #[arg(long, value_name = "kmeans", help_heading = "Method")]
     engine: Option<String>,
-    /// How many clusters K-means makes.
+    /// How many clusters K-means makes [default: auto].
     #[arg(long, value_name = "K|auto", help_heading = "Method")]
     clusters: Option<String>,
-    /// Order of the AR models.
+    /// Order of the AR models; auto is by AICc [default: 45].
     #[arg(long, value_name = "P|auto", help_heading = "Method")]
     order: Option<String>,
-    /// How the AR models are fitted.
+    /// How the AR models are fitted [default: yule-walker].
     #[arg(long, value_name = "yule-walker|least-squares", help_heading = "Method")]
     fit: Option<String>,
     /// A change counts when M of the last N windows say so [default: 2/3].
