@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use anyhow::Context;
+
+use super::progress::Progress;
 use crate::config;
 use crate::simulate::{Format, Params, Simulator, Writer, edges_csv, truth_csv};
-use anyhow::Context;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Write the trace of a simulated datacenter, and the truth about it
 #[derive(clap::Args)]
@@ -104,25 +104,18 @@ fn write_trace(
 ) -> std::io::Result<()> {
     let mut writer = Writer::new(&simulator, format);
     let (mut readings, mut bytes) = (Vec::new(), Vec::new());
-    let progress = ProgressBar::with_draw_target(Some(ticks), ProgressDrawTarget::hidden());
-    if let Ok(style) = ProgressStyle::with_template("simulating {bar:40} {pos}/{len} periods, {eta} left") {
-        progress.set_style(style);
-    }
+    let progress = Progress::of_periods(ticks);
     writer.header(&simulator, &mut bytes);
     for tick in 0..ticks {
         let end_ms = simulator.tick(&mut readings);
         writer.tick(end_ms, &readings, &mut bytes);
         out.write_all(&bytes)?;
         bytes.clear();
-        // Only what takes long is worth a bar.
-        if progress.is_hidden() && progress.elapsed() > Duration::from_secs(1) {
-            progress.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        progress.set_position(tick + 1);
+        progress.at(tick + 1);
     }
     writer.finish(&mut bytes);
     out.write_all(&bytes)?;
-    progress.finish_and_clear();
+    progress.done();
     out.flush()
 }
 
