@@ -7,18 +7,27 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Only what takes longer is worth a bar.
 const LONG: Duration = Duration::from_secs(1);
 
+/// Of so much input the reading and what follows takes long: a second or so.
+const LARGE_BYTES: u64 = 16 << 20;
+
 /// How far something has come.
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// Of a file of `total` bytes; without a total, what was read is counted.
+    /// Of a file of `total` bytes; without a total, what was read is counted. When all is read the bar stays, and the
+    /// time goes on: of a large file the models and clusters take longer than the reading.
     pub fn of_bytes(total: Option<u64>) -> Self {
         let style = if total.is_some() {
-            "{wide_bar} {bytes}/{total_bytes} {eta}"
+            "{wide_bar} {bytes}/{total_bytes} {elapsed}"
         } else {
             "{spinner} {bytes} {elapsed}"
         };
-        Progress::new(total, style)
+        let progress = Progress::new(total, style);
+        if total.is_some_and(|bytes| bytes > LARGE_BYTES) {
+            progress.0.set_draw_target(ProgressDrawTarget::stderr());
+            progress.0.enable_steady_tick(LONG / 4);
+        }
+        progress
     }
 
     /// Of a simulation of `total` periods.
