@@ -13,6 +13,7 @@ pub mod transport;
 pub mod window;
 pub mod model;
 pub mod cluster;
+pub mod coupling;
 pub mod dependencies;
 pub mod events;
 pub mod evaluate;

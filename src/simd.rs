@@ -15,6 +15,8 @@ pub enum Simd {
     Avx2,
     /// AVX-512: F, BW, DQ and VL.
     Avx512,
+    /// The same and VNNI: sums of products of bytes. For all other kernels it is AVX-512.
+    Vnni,
 }
 
 impl Simd {
@@ -34,6 +36,9 @@ impl Simd {
             let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
             if wide && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
                 all.push(Simd::Avx512);
+                if is_x86_feature_detected!("avx512vnni") {
+                    all.push(Simd::Vnni);
+                }
             }
         }
         all

@@ -16,6 +16,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("window", &["simd", "types"]),
     ("model", &["simd", "types", "window"]),
     ("cluster", &["simd", "types"]),
+    ("coupling", &["model", "simd", "types", "window"]),
     ("dependencies", &["transport", "types"]),
     ("events", &["dependencies", "transport", "types"]),
     ("evaluate", &["types"]),

@@ -56,7 +56,7 @@ fn width(simd: Simd) -> usize {
     match simd {
         Simd::Portable => 8,
         Simd::Avx2 => 16,
-        Simd::Avx512 => 64,
+        Simd::Avx512 | Simd::Vnni => 64,
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) fn nearest(query: &Query, columns: &Columns, found: &mut Vec<u32>) {
     match columns.simd {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Simd::available` gives a level only when the processor has it.
-        Simd::Avx512 => unsafe { nearest_avx512(query, columns, found) },
+        Simd::Avx512 | Simd::Vnni => unsafe { nearest_avx512(query, columns, found) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Simd::Avx2 => unsafe { nearest_avx2(query, columns, found) },
@@ -210,10 +210,12 @@ pub(super) fn halves(rows: &Rows, which: &[u32], columns: &Columns, found: &mut 
     found.resize(which.len() * columns.id.len(), 0.0);
     match columns.simd {
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => halves_tiled::<6, 64>(rows, which, (columns, found), |rows, columns, to| {
-            // SAFETY: `Simd::available` gives a level only when the processor has it.
-            unsafe { products_avx512(rows, columns, to) }
-        }),
+        Simd::Avx512 | Simd::Vnni => {
+            halves_tiled::<6, 64>(rows, which, (columns, found), |rows, columns, to| {
+                // SAFETY: `Simd::available` gives a level only when the processor has it.
+                unsafe { products_avx512(rows, columns, to) }
+            })
+        }
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => halves_tiled::<4, 16>(rows, which, (columns, found), |rows, columns, to| {
             // SAFETY: as above.

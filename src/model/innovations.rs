@@ -10,7 +10,7 @@ pub fn innovations(ar: &Ar, samples: &[u32], out: &mut Vec<f64>, simd: Simd) {
     match simd {
         // SAFETY: `Simd` names a level only where the machine has it.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => unsafe { innovations_avx512(ar, samples, out) },
+        Simd::Avx512 | Simd::Vnni => unsafe { innovations_avx512(ar, samples, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => unsafe { innovations_avx2(ar, samples, out) },

@@ -68,7 +68,7 @@ pub fn levinson(simd: Simd, covariances: &[f64], each: impl FnMut(&[f64], f64)) 
     match simd {
         // SAFETY: `Simd` names a level only where the machine has it.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => unsafe { levinson_avx512(covariances, each) },
+        Simd::Avx512 | Simd::Vnni => unsafe { levinson_avx512(covariances, each) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => unsafe { levinson_avx2(covariances, each) },

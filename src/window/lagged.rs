@@ -29,7 +29,7 @@ pub fn products(simd: Simd, base: &[u32], beside: &[u32], add: impl FnMut(usize,
     match simd {
         // SAFETY: `Simd` names a level only where the machine has it.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => unsafe { products_avx512(base, beside, add) },
+        Simd::Avx512 | Simd::Vnni => unsafe { products_avx512(base, beside, add) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => unsafe { products_avx2(base, beside, add) },

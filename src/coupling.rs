@@ -1,0 +1,3 @@
+//! The coupling engine: which VMs move together.
+
+pub mod product;

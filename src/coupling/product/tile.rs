@@ -1,0 +1,171 @@
+//! The products of 8 rows and 48 columns at a time, in registers, and which of them are remarkable.
+//!
+//! `vpdpbusd` adds four products to a 32-bit lane: 24 sums of 16 lanes, 3 of columns and a row are 28 of the
+//! 32 registers that AVX-512 has. All sums wrap: only the last, without what was added to it, has to fit.
+
+use super::Beyond;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+/// Rows in a tile.
+pub const ROWS: usize = 8;
+/// Columns in a tile, and vectors in a panel.
+pub const COLUMNS: usize = 48;
+
+/// Four values of each of the columns, as value + 128.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Step(pub [[u8; 4]; COLUMNS]);
+
+impl Step {
+    /// All zeros.
+    pub const ZERO: Step = Step([[0x80; 4]; COLUMNS]);
+}
+
+/// The same four values of each of the rows.
+pub struct Rows<T>(pub [[T; 4]; ROWS]);
+
+/// Four values as they are.
+pub fn signed(packed: [u8; 4]) -> [i8; 4] {
+    packed.map(|x| (x ^ 0x80) as i8)
+}
+
+/// Four values, first those of even place: AVX2 gets at every other byte of the columns by a mask and a shift.
+pub fn paired(packed: [u8; 4]) -> [i16; 4] {
+    let [a, b, c, d] = signed(packed).map(i16::from);
+    [a, c, b, d]
+}
+
+/// What is found.
+pub struct Tile {
+    /// The products, right where there are hits in the row.
+    pub sums: [[i32; COLUMNS]; ROWS],
+    /// For each row a bit for each remarkable column.
+    pub hits: [u64; ROWS],
+}
+
+impl Default for Tile {
+    fn default() -> Self {
+        Tile { sums: [[0; COLUMNS]; ROWS], hits: [0; ROWS] }
+    }
+}
+
+/// What is looked for, so that one unsigned comparison says it: sums start at what is taken off, which is
+/// 128 * sum(row) and the least that is not remarkable, and are remarkable when at least `width`.
+pub struct Wanted {
+    start: [i32; ROWS],
+    width: u32,
+    low: i32,
+}
+
+impl Wanted {
+    /// `beyond` for these rows.
+    pub fn new<T: Copy + Into<i32>>(rows: &[Rows<T>], beyond: Beyond) -> Self {
+        let Beyond { low, high } = beyond;
+        let sum = |i: usize| rows.iter().flat_map(|r| r.0[i]).map(Into::into).sum::<i32>();
+        let start = std::array::from_fn(|i| (-128 * sum(i)).wrapping_sub(low));
+        // Every i32 would be 2^32 wide; that i32::MAX then counts as remarkable is no harm: no product is.
+        let width = (i64::from(high) - i64::from(low) + 1).clamp(0, i64::from(u32::MAX)) as u32;
+        Wanted { start, width, low }
+    }
+}
+
+/// In plain Rust.
+pub fn portable(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
+    for i in 0..ROWS {
+        let mut sums = [wanted.start[i]; COLUMNS];
+        for (row, step) in rows.iter().zip(columns) {
+            let [a, c, b, d] = row.0[i].map(i32::from);
+            for (sum, column) in sums.iter_mut().zip(&step.0) {
+                let [e, f, g, h] = column.map(i32::from);
+                *sum = sum.wrapping_add(a * e + b * f + c * g + d * h);
+            }
+        }
+        to.hits[i] = (0..COLUMNS).map(|j| u64::from(sums[j] as u32 >= wanted.width) << j).sum();
+        to.sums[i] = sums.map(|sum| sum.wrapping_add(wanted.low));
+    }
+}
+
+/// With AVX2: 4 rows and 16 columns at a time, bytes widened to 16 bits, `vpmaddwd`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+pub fn avx2(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
+    to.hits = [0; ROWS];
+    for i in (0..ROWS).step_by(4) {
+        for j in (0..COLUMNS).step_by(16) {
+            avx2_part(rows, columns, (i, j), wanted, to);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn avx2_part(rows: &[Rows<i16>], columns: &[Step], at: (usize, usize), wanted: &Wanted, to: &mut Tile) {
+    let even = _mm256_set1_epi16(0xff);
+    let mut sums: [[__m256i; 2]; 4] = std::array::from_fn(|i| [_mm256_set1_epi32(wanted.start[at.0 + i]); 2]);
+    for (row, step) in rows.iter().zip(columns) {
+        let from = step.0[at.1..][..16].as_ptr().cast::<__m256i>();
+        // SAFETY: 16 columns of 4 bytes are 64 bytes.
+        let b = unsafe { [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))] };
+        let pairs = b.map(|b| [_mm256_and_si256(b, even), _mm256_srli_epi16(b, 8)]);
+        for (sums, a) in sums.iter_mut().zip(&row.0[at.0..][..4]) {
+            let a = [word(a[0], a[1]), word(a[2], a[3])].map(|x| _mm256_set1_epi32(x));
+            for (sum, b) in sums.iter_mut().zip(pairs) {
+                let both = _mm256_add_epi32(_mm256_madd_epi16(a[0], b[0]), _mm256_madd_epi16(a[1], b[1]));
+                *sum = _mm256_add_epi32(*sum, both);
+            }
+        }
+    }
+    let (width, low) = (_mm256_set1_epi32(wanted.width as i32), _mm256_set1_epi32(wanted.low));
+    for (i, sums) in sums.into_iter().enumerate() {
+        for (half, sum) in sums.into_iter().enumerate() {
+            let (i, j) = (at.0 + i, at.1 + half * 8);
+            let hit = _mm256_cmpeq_epi32(_mm256_max_epu32(sum, width), sum);
+            let hits = _mm256_movemask_ps(_mm256_castsi256_ps(hit)) as u64;
+            to.hits[i] |= hits << j;
+            if hits != 0 {
+                let place = to.sums[i][j..][..8].as_mut_ptr().cast::<__m256i>();
+                // SAFETY: 8 sums of 4 bytes are 32 bytes.
+                unsafe { _mm256_storeu_si256(place, _mm256_add_epi32(sum, low)) };
+            }
+        }
+    }
+}
+
+/// Two values as they lie in memory.
+#[inline(always)]
+fn word(a: i16, b: i16) -> i32 {
+    i32::from(a as u16) | i32::from(b) << 16
+}
+
+/// With AVX-512 VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub fn vnni(rows: &[Rows<i8>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
+    let mut sums: [[__m512i; 3]; ROWS] = std::array::from_fn(|i| [_mm512_set1_epi32(wanted.start[i]); 3]);
+    for (row, step) in rows.iter().zip(columns) {
+        let from = step.0.as_ptr().cast::<__m512i>();
+        // SAFETY: 48 columns of 4 bytes are 3 times 64 bytes, and aligned to 64.
+        let b: [__m512i; 3] = std::array::from_fn(|j| unsafe { _mm512_load_si512(from.add(j)) });
+        for i in 0..ROWS {
+            let a = _mm512_set1_epi32(i32::from_ne_bytes(row.0[i].map(|x| x as u8)));
+            for j in 0..3 {
+                sums[i][j] = _mm512_dpbusd_epi32(sums[i][j], b[j], a);
+            }
+        }
+    }
+    let (width, low) = (_mm512_set1_epi32(wanted.width as i32), _mm512_set1_epi32(wanted.low));
+    for i in 0..ROWS {
+        to.hits[i] = 0;
+        for j in 0..3 {
+            to.hits[i] |= u64::from(_mm512_cmpge_epu32_mask(sums[i][j], width)) << (16 * j);
+        }
+        if to.hits[i] != 0 {
+            let place = to.sums[i].as_mut_ptr().cast::<__m512i>();
+            for j in 0..3 {
+                // SAFETY: 48 sums of 4 bytes are 3 times 64 bytes.
+                unsafe { _mm512_storeu_si512(place.add(j), _mm512_add_epi32(sums[i][j], low)) };
+            }
+        }
+    }
+}
