@@ -14,18 +14,25 @@ use tile::{COLUMNS, ROWS, Rows, Step, Tile, Wanted};
 /// The most values in a vector: the largest sum, of -128 * -128, 2^14, at each place, is then below 2^31.
 pub const MAX_LEN: usize = (1 << 17) - 1;
 
-/// What the panels that stay in the second level cache may take while all rows pass by: half of 1 MiB (AMD
-/// Zen 4; Intel's have 2), for the rows pass through it as well.
-const BLOCK_BYTES: usize = 512 << 10;
+/// Steps that are done before the next tile is: 18 KiB of a panel, which stay in the first level cache (32 KiB
+/// or more) for the six tiles of a left panel.
+const CHUNK: usize = 96;
+/// Panels that a left panel meets together. Their chunks and tiles stay in the second level cache (1 MiB or
+/// more): 360 KiB and 190 KiB.
+const BLOCK: usize = 20;
+/// Groups of rows, that is tiles, in a left panel.
+const GROUPS: usize = COLUMNS / ROWS;
 
-/// Vectors of one length, packed for [`products`]: one byte a value, rounded up to 4 values and 48 vectors.
+/// Vectors of one length, packed for [`products`]: one byte a value, rounded up to 4 values and 48 vectors,
+/// and 4 bytes a vector.
 #[derive(Clone, Debug)]
 pub struct Vectors {
-    rows: usize,
     /// Four values of each vector of a panel; what is missing is 0.
     steps: usize,
     /// `[row / 48][value / 4]`, each with 48 rows of 4 values.
     panels: Vec<Step>,
+    /// The sum of each vector.
+    sums: Vec<i32>,
 }
 
 impl Vectors {
@@ -36,30 +43,31 @@ impl Vectors {
     /// When `len` is more than [`MAX_LEN`].
     pub fn new(vectors: impl IntoIterator<Item: AsRef<[i8]>>, len: usize) -> Self {
         assert!(len <= MAX_LEN, "sums of {len} products may not fit 32 bits");
-        let (mut rows, steps, mut panels) = (0, len.div_ceil(4), Vec::new());
+        // At least one, so that vectors without values have their products, 0, as others do.
+        let (steps, mut panels, mut sums) = (len.div_ceil(4).max(1), Vec::new(), Vec::new());
         for vector in vectors {
-            if rows % COLUMNS == 0 {
+            let (row, vector) = (sums.len(), vector.as_ref());
+            let vector = &vector[..len.min(vector.len())];
+            if row % COLUMNS == 0 {
                 panels.resize(panels.len() + steps, Step::ZERO);
             }
-            let vector = vector.as_ref();
-            let panel = &mut panels[rows / COLUMNS * steps..];
-            for (step, values) in panel.iter_mut().zip(vector[..len.min(vector.len())].chunks(4)) {
-                let places = step.0[rows % COLUMNS].iter_mut();
+            for (step, values) in panels[row / COLUMNS * steps..].iter_mut().zip(vector.chunks(4)) {
+                let places = step.0[row % COLUMNS].iter_mut();
                 places.zip(values).for_each(|(place, &value)| *place = value as u8 ^ 0x80);
             }
-            rows += 1;
+            sums.push(vector.iter().map(|&value| i32::from(value)).sum());
         }
-        Vectors { rows, steps, panels }
+        Vectors { steps, panels, sums }
     }
 
     /// How many there are.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.sums.len()
     }
 
-    /// The first `steps` steps of panel `p`.
-    fn panel(&self, p: usize, steps: usize) -> &[Step] {
-        &self.panels[p * self.steps..][..steps]
+    /// The panel of row `i`.
+    fn panel(&self, i: usize) -> &[Step] {
+        &self.panels[i / COLUMNS * self.steps..][..self.steps]
     }
 }
 
@@ -83,12 +91,15 @@ pub struct Beyond {
 
 /// Hands `emit(i, j, product)` each of `pairs` whose product is `beyond`.
 ///
-/// The order is that of the tiles, the same on every machine but not sorted: blocks of panels of 48 right
-/// vectors; in each, groups of 8 left vectors; in each, the block's panels; in each, `i`, then `j`. Vectors of
-/// different lengths count as filled up with zeros.
+/// The order is that of the tiles, the same on every machine but not sorted: blocks of 960 right vectors; in
+/// each, panels of 48 left vectors; with each, the block's panels of 48; of these, groups of 8 left vectors;
+/// in each, `i`, then `j`.
 ///
 /// To divide the work, cut the vectors into several [`Vectors`] and deal out the pairs of these: `Upper` for
 /// one with itself, `All` for two. A pair that is not remarkable costs nothing but its product.
+///
+/// # Panics
+/// When left and right are not of one length.
 pub fn products(
     simd: Simd,
     (left, right): (&Vectors, &Vectors),
@@ -96,7 +107,8 @@ pub fn products(
     beyond: Beyond,
     emit: impl FnMut(usize, usize, i32),
 ) {
-    let job = Job { left, right, pairs, beyond, steps: left.steps.min(right.steps) };
+    assert_eq!(left.steps, right.steps, "vectors of one length");
+    let job = Job { left, right, pairs, beyond };
     match simd {
         // SAFETY: `Simd` names a level only where the machine has it.
         #[cfg(target_arch = "x86_64")]
@@ -120,53 +132,60 @@ struct Job<'a> {
     right: &'a Vectors,
     pairs: Pairs,
     beyond: Beyond,
-    steps: usize,
 }
 
 impl Job<'_> {
-    /// Goes through the tiles. `unpack` makes of 4 packed values what `product` wants of its rows.
-    fn run<T: Copy + Into<i32>>(
+    /// Goes through the tiles: blocks of right panels, left panels, chunks, right panels, groups of rows.
+    /// `unpack` makes of 4 packed values what `product` wants of its rows.
+    fn run<T>(
         &self,
         unpack: impl Fn([u8; 4]) -> [T; 4],
         product: impl Fn(&[Rows<T>], &[Step], &Wanted, &mut Tile),
         mut emit: impl FnMut(usize, usize, i32),
     ) {
-        let (mut tile, mut rows) = (Tile::default(), Vec::new());
-        let panels = self.right.rows.div_ceil(COLUMNS);
-        let block = (BLOCK_BYTES / size_of::<Step>() / self.steps.max(1)).max(1);
-        for first in (0..panels).step_by(block) {
-            let last = panels.min(first + block);
-            for i in (0..self.left.rows).step_by(ROWS).take_while(|&i| self.reaches(i, last - 1)) {
-                if i % COLUMNS == 0 {
-                    self.gather(i / COLUMNS, &unpack, &mut rows);
+        let (mut tiles, mut rows) = (vec![Tile::default(); BLOCK * GROUPS], Vec::new());
+        let steps = self.left.steps;
+        let chunk = steps.div_ceil(steps.div_ceil(CHUNK));
+        for block in (0..self.right.rows()).step_by(BLOCK * COLUMNS) {
+            for panel in (0..self.left.rows()).step_by(COLUMNS) {
+                let places = self.places(panel, block);
+                for start in (0..steps).step_by(chunk) {
+                    let part = start..steps.min(start + chunk);
+                    gather(&self.left.panel(panel)[part.clone()], &unpack, &mut rows);
+                    for (&(i, j), tile) in places.iter().zip(&mut tiles) {
+                        let rows = &rows[(i - panel) / ROWS * part.len()..][..part.len()];
+                        let wanted = self.wanted(i, start == 0);
+                        product(rows, &self.right.panel(j)[part.clone()], &wanted, tile);
+                    }
                 }
-                let rows = &rows[i % COLUMNS / ROWS * self.steps..][..self.steps];
-                let wanted = Wanted::new(rows, self.beyond);
-                for p in (first..last).filter(|&p| self.reaches(i, p)) {
-                    product(rows, self.right.panel(p, self.steps), &wanted, &mut tile);
-                    self.hand_over((i, p * COLUMNS), &tile, &mut emit);
+                for (&at, tile) in places.iter().zip(&tiles) {
+                    self.hand_over(at, tile, &mut emit);
                 }
             }
         }
     }
 
-    /// Whether the tile of the rows from `i` and panel `p` has a pair that counts.
-    fn reaches(&self, i: usize, p: usize) -> bool {
-        self.pairs == Pairs::All || i + 1 < (p + 1) * COLUMNS
+    /// The first row and column of each tile, of a left panel with a block of right panels, that counts.
+    fn places(&self, panel: usize, block: usize) -> Vec<(usize, usize)> {
+        let columns = (block..self.right.rows().min(block + BLOCK * COLUMNS)).step_by(COLUMNS);
+        let rows = (panel..self.left.rows().min(panel + COLUMNS)).step_by(ROWS);
+        let all = columns.flat_map(|j| rows.clone().map(move |i| (i, j)));
+        all.filter(|&(i, j)| self.pairs == Pairs::All || i + 1 < j + COLUMNS).collect()
     }
 
-    /// Lays out the left panel `p` as the rows of six tiles, one tile after the other.
-    fn gather<T>(&self, p: usize, unpack: impl Fn([u8; 4]) -> [T; 4], to: &mut Vec<Rows<T>>) {
-        let panel = self.left.panel(p, self.steps);
-        to.clear();
-        for group in 0..COLUMNS / ROWS {
-            to.extend(panel.iter().map(|s| Rows(std::array::from_fn(|i| unpack(s.0[group * ROWS + i])))));
-        }
+    /// What is looked for in the rows from `i`, in the first or a later chunk.
+    fn wanted(&self, i: usize, first: bool) -> Wanted {
+        let Beyond { low, high } = self.beyond;
+        let sum = |i: usize| self.left.sums.get(i).copied().unwrap_or(0);
+        let start = || std::array::from_fn(|row| (-128 * sum(i + row)).wrapping_sub(low));
+        // Every i32 would be 2^32 wide; that i32::MAX then counts as remarkable is no harm: no product is.
+        let width = (i64::from(high) - i64::from(low) + 1).clamp(0, i64::from(u32::MAX)) as u32;
+        Wanted { start: first.then(start), width }
     }
 
     fn hand_over(&self, (i, j): (usize, usize), tile: &Tile, emit: &mut impl FnMut(usize, usize, i32)) {
-        let real = !(u64::MAX << COLUMNS.min(self.right.rows - j));
-        for (row, &hits) in tile.hits.iter().enumerate().take(self.left.rows - i) {
+        let real = !(u64::MAX << COLUMNS.min(self.right.rows() - j));
+        for (row, &hits) in tile.hits.iter().enumerate().take(self.left.rows() - i) {
             let above = match self.pairs {
                 Pairs::Upper => u64::MAX << (i + row + 1).saturating_sub(j),
                 Pairs::All => u64::MAX,
@@ -174,9 +193,17 @@ impl Job<'_> {
             let mut hits = hits & real & above;
             while hits != 0 {
                 let column = hits.trailing_zeros() as usize;
-                emit(i + row, j + column, tile.sums[row][column]);
+                emit(i + row, j + column, tile.sums[row][column].wrapping_add(self.beyond.low));
                 hits &= hits - 1;
             }
         }
+    }
+}
+
+/// Lays out a part of a panel as the rows of its tiles, one tile after the other.
+fn gather<T>(panel: &[Step], unpack: impl Fn([u8; 4]) -> [T; 4], to: &mut Vec<Rows<T>>) {
+    to.clear();
+    for group in 0..GROUPS {
+        to.extend(panel.iter().map(|s| Rows(std::array::from_fn(|i| unpack(s.0[group * ROWS + i])))));
     }
 }

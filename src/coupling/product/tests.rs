@@ -74,14 +74,14 @@ fn upper_is_all_without_the_rest() {
 }
 
 #[test]
-fn several_blocks_of_panels() {
-    // A panel of this length is 393 KB: each is a block.
-    let len = 8_190;
-    let x: Vec<Vec<i8>> = (0..110)
+fn several_blocks_and_chunks() {
+    // A block has 960 rows, a chunk 384 values.
+    let len = 773;
+    let x: Vec<Vec<i8>> = (0..1_100)
         .map(|i| (0..len).map(|t| ((i * 31 + t * 17) as u32).wrapping_mul(2_654_435_761) as i8).collect())
         .collect();
-    check((&x, &x[..100]), len, Pairs::All, Beyond { low: -500_000, high: 500_000 });
-    check((&x, &x), len, Pairs::Upper, ALL);
+    check((&x[..100], &x), len, Pairs::All, Beyond { low: -100_000, high: 100_000 });
+    check((&x, &x), len, Pairs::Upper, Beyond { low: -200_000, high: 200_000 });
 }
 
 #[test]
@@ -114,15 +114,18 @@ fn a_threshold_is_not_beyond_itself() {
 #[test]
 fn what_is_missing_is_zero() {
     let (short, long) = (vec![vec![2i8; 3]], vec![vec![5i8; 9]]);
-    for len in [3, 4, 9] {
-        let (left, right) = (Vectors::new(&short, len), Vectors::new(&long, 9));
+    for (len, sum) in [(0, 0), (2, 20), (3, 30), (9, 30)] {
+        let (left, right) = (Vectors::new(&short, len), Vectors::new(&long, len));
         for simd in Simd::available() {
-            let mut sums = vec![];
-            products(simd, (&left, &right), Pairs::All, ALL, |_, _, sum| sums.push(sum));
-            products(simd, (&right, &left), Pairs::All, ALL, |_, _, sum| sums.push(sum));
-            assert_eq!(sums, [30, 30]);
+            products(simd, (&left, &right), Pairs::All, ALL, |i, j, s| assert_eq!((i, j, s), (0, 0, sum)));
         }
     }
     assert_eq!(dot(&short[0], &long[0]), 30);
-    assert_eq!(Vectors::new(&long, 3).rows(), 1);
+}
+
+#[test]
+#[should_panic(expected = "of one length")]
+fn different_lengths_are_refused() {
+    let (left, right) = (Vectors::new([[0i8]], 4), Vectors::new([[0i8]], 5));
+    products(Simd::Portable, (&left, &right), Pairs::All, ALL, |_, _, _| {});
 }

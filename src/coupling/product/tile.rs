@@ -37,10 +37,12 @@ pub fn paired(packed: [u8; 4]) -> [i16; 4] {
 }
 
 /// What is found.
+#[derive(Clone)]
+#[repr(C, align(64))]
 pub struct Tile {
-    /// The products, right where there are hits in the row.
+    /// The products, less the least that is not remarkable.
     pub sums: [[i32; COLUMNS]; ROWS],
-    /// For each row a bit for each remarkable column.
+    /// For each row a bit for each remarkable column, of the values until now.
     pub hits: [u64; ROWS],
 }
 
@@ -50,30 +52,19 @@ impl Default for Tile {
     }
 }
 
-/// What is looked for, so that one unsigned comparison says it: sums start at what is taken off, which is
-/// 128 * sum(row) and the least that is not remarkable, and are remarkable when at least `width`.
+/// What is looked for, so that one unsigned comparison says it: sums start at what is to be taken off, 128 *
+/// sum(row) and the least that is not remarkable, and are remarkable when at least `width` in the end.
 pub struct Wanted {
-    start: [i32; ROWS],
-    width: u32,
-    low: i32,
-}
-
-impl Wanted {
-    /// `beyond` for these rows.
-    pub fn new<T: Copy + Into<i32>>(rows: &[Rows<T>], beyond: Beyond) -> Self {
-        let Beyond { low, high } = beyond;
-        let sum = |i: usize| rows.iter().flat_map(|r| r.0[i]).map(Into::into).sum::<i32>();
-        let start = std::array::from_fn(|i| (-128 * sum(i)).wrapping_sub(low));
-        // Every i32 would be 2^32 wide; that i32::MAX then counts as remarkable is no harm: no product is.
-        let width = (i64::from(high) - i64::from(low) + 1).clamp(0, i64::from(u32::MAX)) as u32;
-        Wanted { start, width, low }
-    }
+    /// Where the sums of each row start; `None` where they go on.
+    pub start: Option<[i32; ROWS]>,
+    /// How many values are not remarkable.
+    pub width: u32,
 }
 
 /// In plain Rust.
 pub fn portable(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
     for i in 0..ROWS {
-        let mut sums = [wanted.start[i]; COLUMNS];
+        let mut sums = wanted.start.map_or(to.sums[i], |start| [start[i]; COLUMNS]);
         for (row, step) in rows.iter().zip(columns) {
             let [a, c, b, d] = row.0[i].map(i32::from);
             for (sum, column) in sums.iter_mut().zip(&step.0) {
@@ -82,7 +73,7 @@ pub fn portable(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut 
             }
         }
         to.hits[i] = (0..COLUMNS).map(|j| u64::from(sums[j] as u32 >= wanted.width) << j).sum();
-        to.sums[i] = sums.map(|sum| sum.wrapping_add(wanted.low));
+        to.sums[i] = sums;
     }
 }
 
@@ -102,7 +93,12 @@ pub fn avx2(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut Tile
 #[target_feature(enable = "avx2")]
 fn avx2_part(rows: &[Rows<i16>], columns: &[Step], at: (usize, usize), wanted: &Wanted, to: &mut Tile) {
     let even = _mm256_set1_epi16(0xff);
-    let mut sums: [[__m256i; 2]; 4] = std::array::from_fn(|i| [_mm256_set1_epi32(wanted.start[at.0 + i]); 2]);
+    let place = |i: usize, to: &mut Tile| to.sums[at.0 + i][at.1..][..16].as_mut_ptr().cast::<[__m256i; 2]>();
+    let mut sums: [[__m256i; 2]; 4] = std::array::from_fn(|i| match wanted.start {
+        Some(start) => [_mm256_set1_epi32(start[at.0 + i]); 2],
+        // SAFETY: 16 sums of 4 bytes are 64 bytes, which need not be aligned.
+        None => unsafe { place(i, to).read_unaligned() },
+    });
     for (row, step) in rows.iter().zip(columns) {
         let from = step.0[at.1..][..16].as_ptr().cast::<__m256i>();
         // SAFETY: 16 columns of 4 bytes are 64 bytes.
@@ -116,19 +112,15 @@ fn avx2_part(rows: &[Rows<i16>], columns: &[Step], at: (usize, usize), wanted: &
             }
         }
     }
-    let (width, low) = (_mm256_set1_epi32(wanted.width as i32), _mm256_set1_epi32(wanted.low));
+    let width = _mm256_set1_epi32(wanted.width as i32);
     for (i, sums) in sums.into_iter().enumerate() {
         for (half, sum) in sums.into_iter().enumerate() {
-            let (i, j) = (at.0 + i, at.1 + half * 8);
             let hit = _mm256_cmpeq_epi32(_mm256_max_epu32(sum, width), sum);
             let hits = _mm256_movemask_ps(_mm256_castsi256_ps(hit)) as u64;
-            to.hits[i] |= hits << j;
-            if hits != 0 {
-                let place = to.sums[i][j..][..8].as_mut_ptr().cast::<__m256i>();
-                // SAFETY: 8 sums of 4 bytes are 32 bytes.
-                unsafe { _mm256_storeu_si256(place, _mm256_add_epi32(sum, low)) };
-            }
+            to.hits[at.0 + i] |= hits << (at.1 + half * 8);
         }
+        // SAFETY: as above.
+        unsafe { place(i, to).write_unaligned(sums) };
     }
 }
 
@@ -142,7 +134,13 @@ fn word(a: i16, b: i16) -> i32 {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
 pub fn vnni(rows: &[Rows<i8>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
-    let mut sums: [[__m512i; 3]; ROWS] = std::array::from_fn(|i| [_mm512_set1_epi32(wanted.start[i]); 3]);
+    // 48 sums of 4 bytes are 3 times 64 bytes.
+    let place = to.sums.as_mut_ptr().cast::<[__m512i; 3]>();
+    let mut sums: [[__m512i; 3]; ROWS] = std::array::from_fn(|i| match wanted.start {
+        Some(start) => [_mm512_set1_epi32(start[i]); 3],
+        // SAFETY: there are `ROWS` of these, and tiles are aligned to 64.
+        None => unsafe { place.add(i).read() },
+    });
     for (row, step) in rows.iter().zip(columns) {
         let from = step.0.as_ptr().cast::<__m512i>();
         // SAFETY: 48 columns of 4 bytes are 3 times 64 bytes, and aligned to 64.
@@ -154,18 +152,11 @@ pub fn vnni(rows: &[Rows<i8>], columns: &[Step], wanted: &Wanted, to: &mut Tile)
             }
         }
     }
-    let (width, low) = (_mm512_set1_epi32(wanted.width as i32), _mm512_set1_epi32(wanted.low));
-    for i in 0..ROWS {
-        to.hits[i] = 0;
-        for j in 0..3 {
-            to.hits[i] |= u64::from(_mm512_cmpge_epu32_mask(sums[i][j], width)) << (16 * j);
-        }
-        if to.hits[i] != 0 {
-            let place = to.sums[i].as_mut_ptr().cast::<__m512i>();
-            for j in 0..3 {
-                // SAFETY: 48 sums of 4 bytes are 3 times 64 bytes.
-                unsafe { _mm512_storeu_si512(place.add(j), _mm512_add_epi32(sums[i][j], low)) };
-            }
-        }
+    let width = _mm512_set1_epi32(wanted.width as i32);
+    for (i, sums) in sums.into_iter().enumerate() {
+        // SAFETY: as above.
+        unsafe { place.add(i).write(sums) };
+        let hits = sums.map(|sum| u64::from(_mm512_cmpge_epu32_mask(sum, width)));
+        to.hits[i] = hits[0] | hits[1] << 16 | hits[2] << 32;
     }
 }
