@@ -8,6 +8,8 @@ mod tile;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use crate::simd::Simd;
 use tile::{COLUMNS, ROWS, Rows, Step, Tile, Wanted};
 
@@ -20,8 +22,6 @@ const CHUNK: usize = 96;
 /// Panels that a left panel meets together. Their chunks and tiles stay in the second level cache (1 MiB or
 /// more): 360 KiB and 190 KiB.
 const BLOCK: usize = 20;
-/// Groups of rows, that is tiles, in a left panel.
-const GROUPS: usize = COLUMNS / ROWS;
 
 /// Vectors of one length, packed for [`products`]: one byte a value, rounded up to 4 values and 48 vectors,
 /// and 4 bytes a vector.
@@ -45,6 +45,8 @@ impl Vectors {
         assert!(len <= MAX_LEN, "sums of {len} products may not fit 32 bits");
         // At least one, so that vectors without values have their products, 0, as others do.
         let (steps, mut panels, mut sums) = (len.div_ceil(4).max(1), Vec::new(), Vec::new());
+        let vectors = vectors.into_iter();
+        panels.reserve_exact(vectors.size_hint().0.div_ceil(COLUMNS) * steps);
         for vector in vectors {
             let (row, vector) = (sums.len(), vector.as_ref());
             let vector = &vector[..len.min(vector.len())];
@@ -110,13 +112,23 @@ pub fn products(
     assert_eq!(left.steps, right.steps, "vectors of one length");
     let job = Job { left, right, pairs, beyond };
     match simd {
-        // SAFETY: `Simd` names a level only where the machine has it.
         #[cfg(target_arch = "x86_64")]
-        Simd::Vnni => job.run(tile::signed, |a, b, wanted, to| unsafe { tile::vnni(a, b, wanted, to) }, emit),
-        // SAFETY: as above.
+        Simd::Vnni => {
+            // SAFETY: `Simd` names a level only where the machine has it.
+            job.run(
+                tile::signed,
+                |rows, columns, wanted, to| unsafe { tile::vnni(rows, columns, wanted, to) },
+                emit,
+            )
+        }
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 | Simd::Avx512 => {
-            job.run(tile::paired, |a, b, wanted, to| unsafe { tile::avx2(a, b, wanted, to) }, emit)
+            // SAFETY: as above.
+            job.run(
+                tile::paired,
+                |rows, columns, wanted, to| unsafe { tile::avx2(rows, columns, wanted, to) },
+                emit,
+            )
         }
         _ => job.run(tile::paired, tile::portable, emit),
     }
@@ -143,17 +155,21 @@ impl Job<'_> {
         product: impl Fn(&[Rows<T>], &[Step], &Wanted, &mut Tile),
         mut emit: impl FnMut(usize, usize, i32),
     ) {
-        let (mut tiles, mut rows) = (vec![Tile::default(); BLOCK * GROUPS], Vec::new());
+        let (mut tiles, mut rows) = (Vec::new(), Vec::new());
         let steps = self.left.steps;
         let chunk = steps.div_ceil(steps.div_ceil(CHUNK));
         for block in (0..self.right.rows()).step_by(BLOCK * COLUMNS) {
-            for panel in (0..self.left.rows()).step_by(COLUMNS) {
-                let places = self.places(panel, block);
+            for first in (0..self.left.rows()).step_by(COLUMNS) {
+                let places = self.places(first, block);
+                if places.is_empty() {
+                    break;
+                }
+                tiles.resize(places.len(), Tile::default());
                 for start in (0..steps).step_by(chunk) {
                     let part = start..steps.min(start + chunk);
-                    gather(&self.left.panel(panel)[part.clone()], &unpack, &mut rows);
+                    self.gather(first, part.clone(), &unpack, &mut rows);
                     for (&(i, j), tile) in places.iter().zip(&mut tiles) {
-                        let rows = &rows[(i - panel) / ROWS * part.len()..][..part.len()];
+                        let rows = &rows[(i - first) / ROWS * part.len()..][..part.len()];
                         let wanted = self.wanted(i, start == 0);
                         product(rows, &self.right.panel(j)[part.clone()], &wanted, tile);
                     }
@@ -166,9 +182,9 @@ impl Job<'_> {
     }
 
     /// The first row and column of each tile, of a left panel with a block of right panels, that counts.
-    fn places(&self, panel: usize, block: usize) -> Vec<(usize, usize)> {
+    fn places(&self, first: usize, block: usize) -> Vec<(usize, usize)> {
         let columns = (block..self.right.rows().min(block + BLOCK * COLUMNS)).step_by(COLUMNS);
-        let rows = (panel..self.left.rows().min(panel + COLUMNS)).step_by(ROWS);
+        let rows = (first..self.left.rows().min(first + COLUMNS)).step_by(ROWS);
         let all = columns.flat_map(|j| rows.clone().map(move |i| (i, j)));
         all.filter(|&(i, j)| self.pairs == Pairs::All || i + 1 < j + COLUMNS).collect()
     }
@@ -198,12 +214,19 @@ impl Job<'_> {
             }
         }
     }
-}
 
-/// Lays out a part of a panel as the rows of its tiles, one tile after the other.
-fn gather<T>(panel: &[Step], unpack: impl Fn([u8; 4]) -> [T; 4], to: &mut Vec<Rows<T>>) {
-    to.clear();
-    for group in 0..GROUPS {
-        to.extend(panel.iter().map(|s| Rows(std::array::from_fn(|i| unpack(s.0[group * ROWS + i])))));
+    /// Lays out a part of the left rows from `first` as the rows of tiles, one tile after the other.
+    fn gather<T>(
+        &self,
+        first: usize,
+        part: Range<usize>,
+        unpack: impl Fn([u8; 4]) -> [T; 4],
+        to: &mut Vec<Rows<T>>,
+    ) {
+        to.clear();
+        for i in (first..self.left.rows().min(first + COLUMNS)).step_by(ROWS) {
+            let steps = self.left.panel(i)[part.clone()].iter();
+            to.extend(steps.map(|s| Rows(std::array::from_fn(|row| unpack(s.0[i % COLUMNS + row])))));
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! `vpdpbusd` adds four products to a 32-bit lane: 24 sums of 16 lanes, 3 of columns and a row are 28 of the
 //! 32 registers that AVX-512 has. All sums wrap: only the last, without what was added to it, has to fit.
 
-use super::Beyond;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -77,7 +76,7 @@ pub fn portable(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut 
     }
 }
 
-/// With AVX2: 4 rows and 16 columns at a time, bytes widened to 16 bits, `vpmaddwd`.
+/// With AVX2: 4 rows and 16 columns at a time, 8 of 16 registers; bytes widened to 16 bits, `vpmaddwd`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 pub fn avx2(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
@@ -125,12 +124,13 @@ fn avx2_part(rows: &[Rows<i16>], columns: &[Step], at: (usize, usize), wanted: &
 }
 
 /// Two values as they lie in memory.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn word(a: i16, b: i16) -> i32 {
     i32::from(a as u16) | i32::from(b) << 16
 }
 
-/// With AVX-512 VNNI.
+/// With AVX-512 VNNI, all at once.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
 pub fn vnni(rows: &[Rows<i8>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
@@ -145,10 +145,10 @@ pub fn vnni(rows: &[Rows<i8>], columns: &[Step], wanted: &Wanted, to: &mut Tile)
         let from = step.0.as_ptr().cast::<__m512i>();
         // SAFETY: 48 columns of 4 bytes are 3 times 64 bytes, and aligned to 64.
         let b: [__m512i; 3] = std::array::from_fn(|j| unsafe { _mm512_load_si512(from.add(j)) });
-        for i in 0..ROWS {
-            let a = _mm512_set1_epi32(i32::from_ne_bytes(row.0[i].map(|x| x as u8)));
-            for j in 0..3 {
-                sums[i][j] = _mm512_dpbusd_epi32(sums[i][j], b[j], a);
+        for (sums, a) in sums.iter_mut().zip(row.0) {
+            let a = _mm512_set1_epi32(i32::from_ne_bytes(a.map(|x| x as u8)));
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = _mm512_dpbusd_epi32(*sum, b, a);
             }
         }
     }
