@@ -28,7 +28,10 @@ fn all_pairs(bench: &mut Criterion) {
         let vectors = Vectors::new(values.chunks_exact(len), len);
         let mut group = bench.benchmark_group(format!("products {rows} x {len}"));
         group.throughput(Throughput::Elements((rows * (rows - 1) / 2 * len) as u64));
-        group.sample_size(10).warm_up_time(Duration::from_millis(200));
+        group
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(100))
+            .measurement_time(Duration::from_secs(1));
         for simd in Simd::available() {
             // Avx512 is Avx2 here. Each takes some seconds for the most that it is asked for.
             let most = match simd {
@@ -60,7 +63,10 @@ fn by_matrixmultiply(bench: &mut Criterion) {
         let mut found = vec![0.0f32; rows * rows];
         let mut group = bench.benchmark_group(format!("products {rows} x {len}"));
         group.throughput(Throughput::Elements((rows * rows * len) as u64));
-        group.sample_size(10).warm_up_time(Duration::from_millis(200));
+        group
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(100))
+            .measurement_time(Duration::from_secs(1));
         group.bench_function("matrixmultiply", |b| {
             b.iter(|| {
                 let (x, to) = (black_box(&values).as_ptr(), found.as_mut_ptr());

@@ -2,9 +2,10 @@
 //! binary runs on every x86-64 and is fast on new ones; handed to the kernels as an argument, so that
 //! tests can compare them.
 //!
-//! Every kernel is one piece of plain Rust that is compiled once for each level. It gives the same bits at
-//! every level: integers, or floating point whose order of operations (lanes included) is written in the
-//! source and in which no multiplication is fused with an addition.
+//! Every kernel is one piece of plain Rust that is compiled once for each level, but for the products of bytes
+//! (`coupling::product`), whose instructions the compiler does not find. It gives the same bits at every
+//! level: integers, or floating point whose order of operations (lanes included) is written in the source
+//! and in which no multiplication is fused with an addition.
 
 /// A set of vector instructions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
