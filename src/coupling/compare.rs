@@ -1,0 +1,262 @@
+//! How two vectors are compared: all scales at the same moment, or one of them some time later in the other; and
+//! what such a comparison gives for pairs that have nothing to do with each other.
+
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::null::Null;
+use super::params::{Params, Scale};
+use super::product;
+
+/// VMs whose pairs say what is usual: 512 have 130,816, whose spread is known to 0.3 %.
+pub const SAMPLE: usize = 512;
+/// VMs of the sample whose pairs are compared in every way: 128 have 8,128.
+const SMALL_SAMPLE: usize = 128;
+/// Clocks of hosts, and the moments at which they sample, differ by up to this, ms.
+const SKEW_MS: i64 = 300;
+/// A tail that falls off as a normal one does is trusted this far: the spread is estimated, from few
+/// pairs in a small park. Tests with parks without any dependency say how far.
+const MARGIN: f64 = 0.3;
+/// The evidence of another comparison than the plain one must be this much larger to be preferred.
+const PREFERENCE: f64 = 0.5;
+
+/// One way of comparing a pair: by how many bins `b` follows `a`, for each scale that takes part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Comparison {
+    /// By how much `b` follows `a`, ms.
+    pub lag_ms: i64,
+    /// In bins, for each scale.
+    shifts: Vec<Option<isize>>,
+    /// What it is for.
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// All scales, the same moment.
+    Plain,
+    /// The scale with this index alone, the same moment.
+    Single(usize),
+    /// The same, some bins apart.
+    Lagged(usize),
+    /// All scales, for hosts whose clocks differ by that much.
+    Skewed,
+}
+
+impl Comparison {
+    /// The product of `a` and `b`; of the last `hop` ticks only if `fresh`.
+    fn product(&self, a: &[i8], b: &[i8], params: &Params, fresh: bool) -> i32 {
+        self.parts(params, fresh).map(|(x, y)| product::dot(&a[x], &b[y])).sum()
+    }
+
+    /// The sum of the squares of what that product adds up: its variance if signs were drawn.
+    fn energy(&self, a: &[i8], b: &[i8], params: &Params) -> f64 {
+        let square = |(a, b): (&i8, &i8)| (i32::from(*a) * i32::from(*b)).pow(2) as u64;
+        let parts = self.parts(params, false);
+        parts.map(|(x, y)| a[x].iter().zip(&b[y]).map(square).sum::<u64>()).sum::<u64>() as f64
+    }
+
+    /// Whether all pairs are searched by it: pairs on skewed clocks show themselves at coarse scales first.
+    pub fn searched(&self) -> bool {
+        matches!(self.kind, Kind::Plain | Kind::Lagged(_))
+    }
+
+    /// What of the two vectors is multiplied.
+    pub fn parts<'a>(
+        &'a self,
+        params: &'a Params,
+        fresh: bool,
+    ) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> + 'a {
+        params.scales().iter().zip(&self.shifts).filter_map(move |(scale, shift)| {
+            let (shift, all) = ((*shift)?, scale.range());
+            let start =
+                if fresh { all.end - (params.hop() / scale.ticks).min(scale.values()) } else { all.start };
+            let late = shift.unsigned_abs();
+            let (early, later) =
+                (start.max(all.start + late) - late..all.end - late, start.max(all.start + late)..all.end);
+            Some(if shift >= 0 { (early, later) } else { (later, early) })
+        })
+    }
+}
+
+/// All comparisons of a pair, with what each gives for independent pairs.
+#[derive(Clone, Debug)]
+pub struct Nulls {
+    comparisons: Vec<(Comparison, Usual)>,
+    /// From which z on the plain comparison is significant, and what a z of another is worth as one of it.
+    threshold: f64,
+    discount: f64,
+    pairs: f64,
+}
+
+/// What a comparison gives for independent pairs.
+#[derive(Clone, Copy, Debug)]
+struct Usual {
+    whole: Null,
+    fresh: Null,
+    /// The median energy.
+    energy: f64,
+}
+
+/// What the comparisons of a pair say.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Judged {
+    /// The evidence, as standard deviations from what is independent; corrected for how many comparisons were
+    /// made. Negative if one rests while the other works.
+    pub z: f64,
+    /// Which comparison says so.
+    pub by: usize,
+    /// By how much `b` follows `a` in it, ms.
+    pub lag_ms: i64,
+}
+
+impl Nulls {
+    /// From the vectors of a sample of a park of `vms`.
+    pub fn new(sample: &[&[i8]], vms: usize, params: &Params) -> Self {
+        let sample = &sample[..sample.len().min(SAMPLE)];
+        let comparisons = comparisons(params);
+        let others = comparisons.len().max(2) - 1;
+        let pairs = (vms as f64 * (vms as f64 - 1.0) / 2.0).max(1.0);
+        // Two sides; half of what may be false for the plain comparison, half for all others.
+        let alpha = params.fdr() * MARGIN / pairs / 4.0;
+        let threshold = tail_quantile(alpha);
+        let discount = threshold / tail_quantile(alpha / others as f64);
+        let usual = usual(&comparisons, sample, params);
+        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), threshold, discount, pairs }
+    }
+
+    /// The z from which a pair is significant.
+    pub fn threshold(&self) -> f64 {
+        self.threshold
+    }
+
+    /// The comparisons: the plain one first.
+    pub fn comparisons(&self) -> impl ExactSizeIterator<Item = &Comparison> {
+        self.comparisons.iter().map(|(comparison, _)| comparison)
+    }
+
+    /// The products, of the comparison with this index, beyond which a pair is worth judging, if about `expected` of
+    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`.
+    pub fn beyond(&self, index: usize, expected: f64) -> (i32, i32) {
+        let null = self.comparisons[index].1.whole;
+        let ways = 2.0 * if index == 0 { 1.0 } else { self.comparisons.len() as f64 };
+        let z = tail_quantile((expected / self.pairs / ways).min(0.5));
+        let at = |z: f64| (null.centre + z * null.spread).round().clamp(-2e9, 2e9) as i32;
+        (at(-z), at(z))
+    }
+
+    /// Judges a pair by all comparisons; those for skewed clocks only if `skewed`.
+    pub fn judge(&self, a: &[i8], b: &[i8], skewed: bool, params: &Params) -> Judged {
+        let mut best = Judged { z: 0.0, by: 0, lag_ms: 0 };
+        for (by, (comparison, usual)) in self.comparisons.iter().enumerate() {
+            if comparison.kind == Kind::Skewed && !skewed {
+                continue;
+            }
+            let product = f64::from(comparison.product(a, b, params, false));
+            let mut z = usual.whole.z(product) * if by == 0 { 1.0 } else { self.discount };
+            // A few moments at which much happens in both are not much evidence: half-way (in powers) to a sum that is
+            // scaled by its own energy, which a few moments can never make large.
+            if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
+                z /= (comparison.energy(a, b, params) / usual.energy.max(1.0)).max(1.0).sqrt().sqrt();
+            }
+            if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
+                best = Judged { z, by, lag_ms: comparison.lag_ms };
+            }
+        }
+        best
+    }
+
+    /// The evidence of the last hop alone, by the comparison with this index.
+    pub fn fresh(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
+        let (comparison, usual) = &self.comparisons[by.min(self.comparisons.len() - 1)];
+        usual.fresh.z(f64::from(comparison.product(a, b, params, true)))
+    }
+
+    /// The false discovery rate at which a pair with this evidence would just be reported: bounded by the chance that
+    /// any of all pairs shows as much.
+    pub fn q(&self, z: f64) -> f64 {
+        (tail(z.abs()) * 4.0 * self.pairs / MARGIN).min(1.0)
+    }
+
+    /// 1 - the local false discovery rate, given that `share` of all pairs depend: two groups, the independent standard
+    /// normal and the dependent as spread out as evidence usually is (normal, a standard deviation of 8).
+    pub fn confidence(&self, z: f64, share: f64) -> f64 {
+        const SPREAD: f64 = 8.0;
+        let log_odds =
+            z * z / 2.0 * (1.0 - 1.0 / SPREAD / SPREAD) - SPREAD.ln() + (share / (1.0 - share)).ln();
+        1.0 / (1.0 + (-log_odds).exp())
+    }
+}
+
+/// The chance that a standard normal variable exceeds `z`.
+pub fn tail(z: f64) -> f64 {
+    Normal::standard().sf(z)
+}
+
+/// What a standard normal variable exceeds with this chance.
+fn tail_quantile(chance: f64) -> f64 {
+    -Normal::standard().inverse_cdf(chance.clamp(1e-300, 0.5))
+}
+
+fn comparisons(params: &Params) -> Vec<Comparison> {
+    let scales = params.scales();
+    let plain = Comparison { lag_ms: 0, shifts: vec![Some(0); scales.len()], kind: Kind::Plain };
+    let both = |most: isize| (1..=most).flat_map(|lag| [lag, -lag]);
+    let alone = |i: usize, lag: isize, kind: Kind| Comparison {
+        lag_ms: lag as i64 * scales[i].bin_ms as i64,
+        shifts: (0..scales.len()).map(|of| (of == i).then_some(lag)).collect(),
+        kind,
+    };
+    let singles = (0..scales.len()).filter(|i| scales[*i].most_lag > 0).map(|i| alone(i, 0, Kind::Single(i)));
+    let lagged = scales
+        .iter()
+        .enumerate()
+        .flat_map(|(i, scale)| both(scale.most_lag as isize).map(move |lag| alone(i, lag, Kind::Lagged(i))));
+    let finest_ms = scales.first().map_or(i64::MAX, |scale| scale.bin_ms as i64);
+    let skewed = both((SKEW_MS / finest_ms) as isize).map(|lag| {
+        let lag_ms = lag as i64 * finest_ms;
+        let bins = |scale: &Scale| (lag_ms as f64 / scale.bin_ms as f64).round() as isize;
+        Comparison {
+            lag_ms,
+            shifts: scales.iter().map(|scale| Some(bins(scale))).collect(),
+            kind: Kind::Skewed,
+        }
+    });
+    std::iter::once(plain).chain(singles).chain(lagged).chain(skewed).collect()
+}
+
+/// What each comparison gives for the pairs of the sample. Lags of one scale share theirs, skewed clocks have
+/// that of the plain one.
+fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params) -> Vec<Usual> {
+    let mut known: Vec<(Kind, Usual)> = vec![];
+    for comparison in comparisons {
+        let kind = if comparison.kind == Kind::Skewed { Kind::Plain } else { comparison.kind };
+        if known.iter().any(|(of, _)| *of == kind) {
+            continue;
+        }
+        let alike: Vec<&Comparison> = comparisons.iter().filter(|other| other.kind == kind).collect();
+        let vms = if kind == Kind::Plain { sample } else { &sample[..sample.len().min(SMALL_SAMPLE)] };
+        let null = if matches!(kind, Kind::Lagged(_)) { Null::both } else { Null::left };
+        let products = |fresh| {
+            let of = |(a, b)| alike.iter().map(move |c| f64::from(c.product(a, b, params, fresh)));
+            null(&mut pairs(vms).flat_map(of).collect::<Vec<f64>>())
+        };
+        let few = &sample[..sample.len().min(SMALL_SAMPLE)];
+        let mut energies: Vec<f64> = pairs(few).map(|(a, b)| comparison.energy(a, b, params)).collect();
+        let middle = energies.len() / 2;
+        let energy = if energies.is_empty() {
+            0.0
+        } else {
+            *energies.select_nth_unstable_by(middle, f64::total_cmp).1
+        };
+        known.push((kind, Usual { whole: products(false), fresh: products(true), energy }));
+    }
+    let of = |comparison: &Comparison| {
+        let kind = if comparison.kind == Kind::Skewed { Kind::Plain } else { comparison.kind };
+        known.iter().find(|(known, _)| *known == kind).map(|(_, usual)| *usual)
+    };
+    comparisons.iter().filter_map(of).collect()
+}
+
+fn pairs<'a>(vms: &'a [&'a [i8]]) -> impl Iterator<Item = (&'a [i8], &'a [i8])> {
+    vms.iter().enumerate().flat_map(|(i, a)| vms[i + 1..].iter().map(|b| (*a, *b)))
+}
