@@ -215,3 +215,123 @@ fn say_list(what: &str, vms: impl Iterator<Item = String>, out: &mut impl Write)
     let all = vms.len();
     if all == 0 { Ok(()) } else { writeln!(out, "{what} ({all}): {}", some(vms.into_iter(), all)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependencies::{Evidence, Fact, Hysteresis, Probability};
+    use crate::model::{Fit, Order};
+    use crate::pipeline::Clusters;
+    use crate::simd::Simd;
+    use crate::{cluster, window};
+
+    /// Two applications that share a database; `web2` rests while it works.
+    fn state() -> State {
+        let vm = VmId::new;
+        let member = |name, of| (Fact::Member(vm(name), Ensemble::new(of)), 1);
+        let pair = |a, b, strength_ppm, direct| {
+            let evidence = Evidence {
+                strength_ppm,
+                q: Probability::new(1e-3),
+                confidence_ppm: if direct == Some(true) { 990_000 } else { 950_000 },
+                lag_ms: 0,
+                direct,
+                cause: None,
+                evidence_s: 300,
+            };
+            (Fact::Pair(vm(a), vm(b), Some(evidence)), 1)
+        };
+        let mut state = State::default();
+        state.apply(&["app1", "batch", "db", "web1", "web2"].map(|name| (Fact::Alive(vm(name)), 1)));
+        state.apply(&[
+            member("app1", "e1"),
+            member("web1", "e1"),
+            member("db", "e1"),
+            member("db", "e2"),
+            member("web2", "e2"),
+            pair("app1", "db", 500_000, Some(true)),
+            pair("app1", "web1", 800_000, None),
+            pair("db", "web1", -100_000, Some(false)),
+            pair("db", "web2", -300_000, Some(true)),
+        ]);
+        state
+    }
+
+    fn printed(print: impl Fn(&mut Vec<u8>) -> io::Result<()>) -> Vec<String> {
+        let mut out = vec![];
+        print(&mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_string).collect()
+    }
+
+    #[test]
+    fn a_graph_shows_hubs_signs_and_direct_dependencies() {
+        let expected = r#"graph lwt {
+  node [shape=box];
+  subgraph "cluster_e1" { label="e1"; "app1"; "web1"; }
+  subgraph "cluster_e2" { label="e2"; "web2"; }
+  "batch";
+  "db" [peripheries=2];
+  "app1" -- "db" [style=bold];
+  "app1" -- "web1";
+  "db" -- "web1" [style=dashed];
+  "db" -- "web2" [style="bold,dashed"];
+}"#;
+        assert_eq!(printed(|out| dot(&state(), out)), expected.lines().collect::<Vec<_>>());
+    }
+
+    /// The table's lines below the head, blanks as one.
+    fn check_table(clusters: Option<Clusters>, expected: &[&str]) {
+        let plan = Plan {
+            engine: Engine::Coupling,
+            window: window::Params::new(window::Shape::new(60, 20, 4)).unwrap(),
+            order: Order::Fixed(4),
+            fit: Fit::YuleWalker,
+            cluster: cluster::Params::new(cluster::Clusters::Fixed(2), None, 1).unwrap(),
+            hysteresis: Hysteresis::new(1, 1).unwrap(),
+            aligned: false,
+            workers: 1,
+            simd: Simd::detect(),
+        };
+        let (state, last) = (state(), Summary { judged: 5, clusters, ..Summary::default() });
+        let outcome = Outcome { state: &state, plan: &plan, period_ms: 1000, last: &last, samples: 1 };
+        let lines = printed(|out| table(&outcome, out));
+        let words: Vec<String> =
+            lines[1..].iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn a_hub_stands_under_each_of_its_ensembles() {
+        check_table(
+            None,
+            &[
+                "5 VMs: 5 work, 0 idle, 0 with too few samples; 4 dependencies",
+                "",
+                "ensemble VMs sure steady for members",
+                "e1 3 0.96 1 window app1 db* web1",
+                "e2 2 0.99 1 window db* web2",
+                "",
+                "shared (1): db (e1, e2)",
+                "alone (1): batch",
+            ],
+        );
+    }
+
+    #[test]
+    fn clusters_are_as_sure_as_their_silhouette() {
+        let silhouette = ["app1", "db", "web1", "web2"].map(|name| (VmId::new(name), 0.6)).to_vec();
+        check_table(
+            Some(Clusters { k: 2, inertia: 0.25, silhouette }),
+            &[
+                "5 VMs: 5 work, 0 idle, 0 with too few samples; 2 clusters, inertia 0.2500",
+                "",
+                "ensemble VMs sure steady for members",
+                "e1 3 0.60 1 window app1 db* web1",
+                "e2 2 0.60 1 window db* web2",
+                "",
+                "shared (1): db (e1, e2)",
+                "alone (1): batch",
+            ],
+        );
+    }
+}
