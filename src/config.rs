@@ -11,7 +11,7 @@ mod value;
 
 pub use value::{duration, spell};
 
-use crate::dependencies::Hysteresis;
+use crate::dependencies::{Engine, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::transport::file::Format;
 
@@ -44,7 +44,12 @@ pub const KEYS: &[Key] = &[
     key("window.length", "5m", "how much of the past is looked at; a multiple of the hop"),
     key("window.hop", "1m", "how far the window slides; a multiple of the period"),
     key("window.missing", "0.1", "share of a window's ticks that may be missing, 0 to 0.5"),
-    key("engine.kind", "kmeans", "kmeans"),
+    key("engine.kind", "kmeans", "kmeans or coupling"),
+    key(
+        "engine.fdr",
+        "0.01",
+        "share of the dependencies that coupling holds that may be false, above 0, up to 0.5",
+    ),
     key("engine.order", "45", "order of the AR models, or auto (AICc, at most 50)"),
     key("engine.fit", "yule-walker", "yule-walker or least-squares"),
     key("engine.clusters", "auto", "how many clusters, or auto"),
@@ -109,6 +114,10 @@ pub struct Config {
     pub hop: Duration,
     /// Share of a window's ticks that may be missing.
     pub missing: f64,
+    /// How dependencies are found.
+    pub engine: Engine,
+    /// Share of the held dependencies that may be false.
+    pub fdr: f64,
     /// Order of the AR models.
     pub order: Order,
     /// How they are fitted.
@@ -220,7 +229,6 @@ impl RawConfig {
     /// All values that cannot be read or are out of range, and those that do not fit each other.
     pub fn prove(&self) -> Result<Config, ConfigError> {
         let mut read = value::Reader::new(self);
-        read.get("engine.kind", value::kind);
         let config = Config {
             source: read.get("source.path", value::path),
             format: read.get("source.format", value::format),
@@ -231,6 +239,8 @@ impl RawConfig {
             length: read.get("window.length", value::duration),
             hop: read.get("window.hop", value::duration),
             missing: read.get("window.missing", value::share),
+            engine: read.get("engine.kind", value::engine),
+            fdr: read.get("engine.fdr", value::fdr),
             order: read.get("engine.order", value::order),
             fit: read.get("engine.fit", value::fit),
             clusters: read.get("engine.clusters", value::clusters),
@@ -343,6 +353,13 @@ mod tests {
                 "p.toml:2: window.length: `300` is no duration: write 5m, 90s or 100ms",
                 "p.toml:3: window.missing: `0.7` is no share from 0 to 0.5",
                 "p.toml:5: engine.clusters: `some` is no number of clusters from 1 to 1000000, nor auto",
+            ],
+        );
+        check_file(
+            "[engine]\nkind = \"kmean\"\nfdr = 0\n",
+            &[
+                "p.toml:2: engine.kind: there is no engine `kmean`: kmeans or coupling",
+                "p.toml:3: engine.fdr: `0` is no share above 0 and up to 0.5",
             ],
         );
         check_file(

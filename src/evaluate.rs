@@ -12,7 +12,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, LineStyle, Table};
 use serde::Serialize;
 
-pub use edges::{EdgeScore, Edges};
+pub use edges::{EdgeScore, Edges, mean_edges};
 pub use result::{Found, FoundDependency, ResultError};
 pub use truth::{CsvError, Judged, Truth};
 
@@ -90,10 +90,7 @@ impl Score {
 
 /// The mean of every measure over several windows; of a ratio, over the windows in which it is defined.
 pub fn mean(scores: &[Score]) -> Measures {
-    let of = |measure: fn(&Score) -> Option<f64>| {
-        let defined: Vec<f64> = scores.iter().filter_map(measure).collect();
-        (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64)
-    };
+    let of = |measure: fn(&Score) -> Option<f64>| mean_of(scores.iter().filter_map(measure));
     Measures {
         tp: of(|s| Some(s.tp as f64)).unwrap_or(0.0),
         tn: of(|s| Some(s.tn as f64)).unwrap_or(0.0),
@@ -145,6 +142,12 @@ fn count(value: f64) -> String {
         let _ = write!(text, ".{}", tenths % 10);
     }
     text
+}
+
+/// The mean of what there is, if anything.
+fn mean_of(defined: impl Iterator<Item = f64>) -> Option<f64> {
+    let (n, sum) = defined.fold((0.0, 0.0), |(n, sum), value| (n + 1.0, sum + value));
+    (n > 0.0).then(|| sum / n)
 }
 
 fn ratio(part: u64, whole: u64) -> Option<f64> {

@@ -1,12 +1,13 @@
 //! What changed, for people and programs that subscribe: each consolidated difference of a window becomes
-//! one event. Nothing is compared here, the differences come from the dataflow.
+//! one event, except that a pair that ends and begins again in one window has only changed. Nothing else is
+//! compared here, the differences come from the dataflow.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::dependencies::{Fact, State};
-use crate::transport::records::{Event, EventData, Record, Topic, Versioned};
+use crate::transport::records::{Dependency, Event, EventData, Record, Topic, Versioned};
 use crate::types::VmId;
 
 /// The `source` of every event.
@@ -18,10 +19,16 @@ const SOURCE: &str = "/lwt";
 /// A VM that wakes is `lwt.vm.active`; one that is gone only that, whatever it did before.
 pub fn events(changes: &[(Fact, isize)], window_end_ms: i64) -> Vec<Event> {
     let gone = |vm: &VmId| changes.binary_search(&(Fact::Alive(vm.clone()), -1)).is_ok();
+    let (ended, begun) = (pairs(changes, -1), pairs(changes, 1));
+    let said = |(fact, diff): &(Fact, isize)| match fact {
+        Fact::Idle(vm) if *diff < 0 && gone(vm) => None,
+        Fact::Pair(a, b, _) if *diff < 0 && begun.contains(&(a, b)) => None,
+        Fact::Pair(a, b, _) if *diff > 0 && ended.contains(&(a, b)) => Some(Change::Changes),
+        _ => Some(if *diff > 0 { Change::Begins } else { Change::Ends }),
+    };
     let mut events: Vec<Event> = changes
         .iter()
-        .filter(|(fact, diff)| !matches!(fact, Fact::Idle(vm) if *diff < 0 && gone(vm)))
-        .map(|(fact, diff)| event(fact, *diff > 0, window_end_ms))
+        .filter_map(|difference| Some(event(&difference.0, said(difference)?, window_end_ms)))
         .collect();
     events.push(envelope(
         "lwt.window.completed",
@@ -39,9 +46,9 @@ pub fn records(changes: &[(Fact, isize)], state: &State, window_end_ms: i64) -> 
         let value = state.knows(vm).then(|| versioned(state.assignment(vm), window_end_ms));
         Record { topic: Topic::Assignments, key: vm.to_string(), value }
     });
-    let pairs =
-        changes.iter().filter_map(|(fact, _)| if let Fact::Pair(a, b) = fact { Some((a, b)) } else { None });
-    let dependencies = pairs.map(|(a, b)| {
+    let mut changed = pairs(changes, -1);
+    changed.append(&mut pairs(changes, 1));
+    let dependencies = changed.into_iter().map(|(a, b)| {
         let value = state.dependency(a, b).map(|pair| versioned(pair, window_end_ms));
         Record { topic: Topic::Dependencies, key: pair_key(a, b), value }
     });
@@ -64,9 +71,23 @@ fn versioned(record: impl serde::Serialize, window_end_ms: i64) -> serde_json::V
     serde_json::to_value(whole).expect("plain records are always JSON")
 }
 
-fn event(fact: &Fact, begins: bool, window_end_ms: i64) -> Event {
+/// The pairs that begin (1) or end (-1).
+fn pairs(changes: &[(Fact, isize)], sign: isize) -> BTreeSet<(&VmId, &VmId)> {
+    let of_sign = changes.iter().filter(|(_, diff)| diff.signum() == sign);
+    of_sign.filter_map(|(fact, _)| if let Fact::Pair(a, b, _) = fact { Some((a, b)) } else { None }).collect()
+}
+
+/// What happens to a fact.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Begins,
+    Changes,
+    Ends,
+}
+
+fn event(fact: &Fact, change: Change, window_end_ms: i64) -> Event {
     let data = EventData { v: 1, window_end_ms, ..EventData::default() };
-    let of = |yes: &'static str, no: &'static str| if begins { yes } else { no };
+    let of = |yes: &'static str, no: &'static str| if change == Change::Ends { no } else { yes };
     match fact {
         Fact::Alive(vm) => about(of("lwt.vm.appeared", "lwt.vm.gone"), vm, data),
         Fact::Idle(vm) => about(of("lwt.vm.idle", "lwt.vm.active"), vm, data),
@@ -74,9 +95,17 @@ fn event(fact: &Fact, begins: bool, window_end_ms: i64) -> Event {
             let data = EventData { ensemble: Some(ensemble.as_str().to_string()), ..data };
             about(of("lwt.ensemble.joined", "lwt.ensemble.left"), vm, data)
         }
-        Fact::Pair(a, b) => {
-            let data = EventData { a: Some(a.clone()), b: Some(b.clone()), ..data };
-            let kind = of("lwt.dependency.appeared", "lwt.dependency.vanished");
+        Fact::Pair(a, b, evidence) => {
+            let kind = match change {
+                Change::Begins => "lwt.dependency.appeared",
+                Change::Changes => "lwt.dependency.changed",
+                Change::Ends => "lwt.dependency.vanished",
+            };
+            // What a pair was held with that is held no more is nobody's business.
+            let mut known = Dependency::bare(a.clone(), b.clone(), 0);
+            evidence.iter().filter(|_| change != Change::Ends).for_each(|evidence| evidence.fill(&mut known));
+            let Dependency { strength, confidence, .. } = known;
+            let data = EventData { a: Some(a.clone()), b: Some(b.clone()), strength, confidence, ..data };
             envelope(kind, Some(pair_key(a, b)), data)
         }
     }
@@ -110,7 +139,7 @@ fn envelope(kind: &str, subject: Option<String>, data: EventData) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dependencies::Ensemble;
+    use crate::dependencies::{Ensemble, Evidence, Probability};
 
     fn check(changes: &[(Fact, isize)], expected: &[&str]) {
         let mut changes = changes.to_vec();
@@ -139,7 +168,11 @@ mod tests {
             &["lwt.vm.gone a", "lwt.window.completed ."],
         );
         check(
-            &[(Fact::Member(a.clone(), e), -1), (Fact::Member(a.clone(), f), 1), (Fact::Pair(a, b), -1)],
+            &[
+                (Fact::Member(a.clone(), e), -1),
+                (Fact::Member(a.clone(), f), 1),
+                (Fact::Pair(a, b, None), -1),
+            ],
             &[
                 "lwt.ensemble.left a",
                 "lwt.ensemble.joined a",
@@ -147,6 +180,69 @@ mod tests {
                 "lwt.window.completed .",
             ],
         );
+    }
+
+    /// The pair `a`-`b`, held with this strength, in per cent.
+    fn pair(percent: i32) -> Fact {
+        let evidence = Evidence {
+            strength_ppm: percent * 10_000,
+            q: Probability::new(1e-3),
+            confidence_ppm: 990_000,
+            lag_ms: 0,
+            direct: None,
+            cause: None,
+            evidence_s: 300,
+        };
+        Fact::Pair(VmId::new("a"), VmId::new("b"), Some(evidence))
+    }
+
+    #[test]
+    fn a_pair_with_other_evidence_has_changed() {
+        let (completed, name) = ("lwt.window.completed .", "[\"a\",\"b\"]");
+        for (before, now) in [(50, 70), (70, 50)] {
+            let changed = format!("lwt.dependency.changed {name}");
+            check(&[(pair(before), -1), (pair(now), 1)], &[&changed, completed]);
+        }
+        check(&[(pair(50), 1)], &[&format!("lwt.dependency.appeared {name}"), completed]);
+        check(&[(pair(50), -1)], &[&format!("lwt.dependency.vanished {name}"), completed]);
+    }
+
+    #[test]
+    fn events_of_a_held_pair_say_how_strong_and_how_sure() {
+        let said = |changes: &[(Fact, isize)]| {
+            let data = events(changes, 0).swap_remove(0).data;
+            (data.strength, data.confidence)
+        };
+        assert_eq!(said(&[(pair(-50), 1)]), (Some(-0.5), Some(0.99)));
+        assert_eq!(said(&[(pair(50), -1), (pair(70), 1)]), (Some(0.7), Some(0.99)));
+        assert_eq!(said(&[(pair(50), -1)]), (None, None));
+        assert_eq!(said(&[(Fact::Pair(VmId::new("a"), VmId::new("b"), None), 1)]), (None, None));
+    }
+
+    #[test]
+    fn a_record_is_written_once_however_it_changed() {
+        let (vm, e, f) = (VmId::new("a"), Ensemble::new("e1"), Ensemble::new("e2"));
+        let begins = [(Fact::Alive(vm.clone()), 1), (Fact::Member(vm.clone(), e), 1), (pair(50), 1)];
+        let changes = [(Fact::Member(vm, f), 1), (pair(50), -1), (pair(70), 1)];
+        let mut state = State::default();
+        state.apply(&begins);
+        state.apply(&changes);
+        let written = records(&changes, &state, 60_000);
+        let shown: Vec<_> = written
+            .iter()
+            .filter(|record| record.topic != Topic::Events)
+            .map(|record| format!("{} {}", record.key, record.value.as_ref().unwrap()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                r#"a {"ensemble":["e1","e2"],"v":1,"vm":"a","window_end_ms":60000}"#,
+                r#"["a","b"] {"a":"a","b":"b","cause":null,"confidence":0.99,"direct":null,"evidence_s":300,"lag_ms":0,"q":0.001,"strength":0.7,"v":1,"window_end_ms":60000,"windows":2}"#,
+            ]
+        );
+        state.apply(&[(pair(70), -1)]);
+        let tombstone = records(&[(pair(70), -1)], &state, 120_000).swap_remove(0);
+        assert_eq!((tombstone.key.as_str(), tombstone.value), (r#"["a","b"]"#, None));
     }
 
     #[test]

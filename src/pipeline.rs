@@ -11,9 +11,11 @@ use timely::communication::WorkerGuards;
 mod driver;
 mod flow;
 mod operators;
+#[cfg_attr(not(test), expect(dead_code, reason = "the coupling engine will be its source"))]
+mod pairs;
 
 use crate::cluster;
-use crate::dependencies::{Fact, Hysteresis};
+use crate::dependencies::{Engine, Fact, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::simd::Simd;
 use crate::transport::file::{Batch, Progress, ReadError};
@@ -26,6 +28,8 @@ pub type Feed = Box<dyn FnMut(&mut Batch) -> Result<Progress, ReadError> + Send>
 /// How the flow is run: each stage's parameters.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// How dependencies are found.
+    pub engine: Engine,
     /// Windows.
     pub window: window::Params,
     /// Order of the AR models.
@@ -84,14 +88,21 @@ pub struct Summary {
     pub idle: usize,
     /// VMs with too few samples.
     pub unjudged: usize,
-    /// Clusters.
-    pub clusters: usize,
+    /// What K-means found, if it looked.
+    pub clusters: Option<Clusters>,
+    /// Samples that a window refused.
+    pub refused: Vec<DeadLetter>,
+}
+
+/// What K-means made of one window.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub struct Clusters {
+    /// How many.
+    pub k: usize,
     /// Sum of squared distances to the centroids.
     pub inertia: f64,
     /// For each judged VM, how much nearer its own centroid is than the next (simplified silhouette, -1 to 1).
     pub silhouette: Vec<(VmId, f64)>,
-    /// Samples that a window refused.
-    pub refused: Vec<DeadLetter>,
 }
 
 impl Summary {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use lwt::cluster::{self, Clusters};
-use lwt::dependencies::{Fact, Hysteresis};
+use lwt::dependencies::{Engine, Fact, Hysteresis};
 use lwt::model::{Fit, Order};
 use lwt::pipeline::{self, Feed, Message, Plan, RunError, Window};
 use lwt::simd::Simd;
@@ -12,6 +12,7 @@ use lwt::window::{self, Shape};
 
 fn plan(workers: usize) -> Plan {
     Plan {
+        engine: Engine::Kmeans,
         window: window::Params::new(Shape::new(60, 20, 4)).unwrap(),
         order: Order::Fixed(4),
         fit: Fit::YuleWalker,
@@ -102,6 +103,6 @@ fn who_comes_and_goes_is_said_once() {
         }
     }
     assert_eq!(said, ["+a at 60", "+b at 60", "+dddd at 60", "-dddd at 180"]);
-    let pair = (Fact::Pair(VmId::new("a"), VmId::new("b")), 1);
+    let pair = (Fact::Pair(VmId::new("a"), VmId::new("b"), None), 1);
     assert!(windows[0].changes.contains(&pair), "{:?}", windows[0].changes);
 }

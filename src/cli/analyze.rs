@@ -12,7 +12,7 @@ use super::output::{self, Outcome};
 use super::progress::Progress;
 use super::session::{self, Happened};
 use crate::config::{Config, RawConfig};
-use crate::dependencies::State;
+use crate::dependencies::{Engine, State};
 use crate::evaluate::{self, Score, Truth};
 use crate::pipeline::{Plan, Summary};
 use crate::simd::Simd;
@@ -30,8 +30,11 @@ pub struct Args {
     /// The recording; - is standard input.
     trace: PathBuf,
     /// How ensembles are found [default: kmeans].
-    #[arg(long, value_name = "kmeans", help_heading = "Method")]
+    #[arg(long, value_name = "kmeans|coupling", help_heading = "Method")]
     engine: Option<String>,
+    /// Share of the dependencies found by coupling that may be false [default: 0.01].
+    #[arg(long, value_name = "SHARE", help_heading = "Method")]
+    fdr: Option<String>,
     /// How many clusters K-means makes [default: auto].
     #[arg(long, value_name = "K|auto", help_heading = "Method")]
     clusters: Option<String>,
@@ -113,7 +116,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
     let plan = session::plan(&config, period_ms, false, args.simd.unwrap_or_else(Simd::detect))?;
-    let mut analysis = Analysis::new(args, truth)?;
+    let mut analysis = Analysis::new(args, truth, plan.engine)?;
     let mut trace = trace;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
@@ -131,6 +134,7 @@ fn simd(name: &str) -> Result<Simd, String> {
 fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
     let flags = [
         ("engine.kind", "--engine", &args.engine),
+        ("engine.fdr", "--fdr", &args.fdr),
         ("engine.clusters", "--clusters", &args.clusters),
         ("engine.order", "--order", &args.order),
         ("engine.fit", "--fit", &args.fit),
@@ -171,6 +175,7 @@ fn read_truth(path: &std::path::Path) -> anyhow::Result<Truth> {
 /// What is gathered while the flow runs.
 struct Analysis<'a> {
     args: &'a Args,
+    engine: Engine,
     truth: Option<Truth>,
     scores: Vec<(String, Score)>,
     progress: Progress,
@@ -181,7 +186,7 @@ struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    fn new(args: &'a Args, truth: Option<Truth>) -> anyhow::Result<Self> {
+    fn new(args: &'a Args, truth: Option<Truth>, engine: Engine) -> anyhow::Result<Self> {
         let bytes = std::fs::metadata(&args.trace).ok().filter(|file| file.is_file()).map(|file| file.len());
         let create =
             |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));
@@ -189,6 +194,7 @@ impl<'a> Analysis<'a> {
         let progress = Progress::of_bytes(bytes);
         Ok(Analysis {
             args,
+            engine,
             truth,
             scores: vec![],
             progress,
@@ -210,7 +216,7 @@ impl<'a> Analysis<'a> {
                 let of = |truth: &Truth| (output::time(end_ms), truth.score(&output::found(state)).score);
                 self.scores.extend(self.truth.as_ref().map(of));
                 if self.args.each_window && self.args.format == Format::Json {
-                    output::json(state, Some(end_ms), out)?;
+                    output::json(state, self.engine, Some(end_ms), out)?;
                     out.flush()?;
                 }
                 self.last = window.summary.clone();
@@ -249,7 +255,7 @@ impl<'a> Analysis<'a> {
             );
         }
         match self.args.format {
-            Format::Json => output::json(state, None, out)?,
+            Format::Json => output::json(state, self.engine, None, out)?,
             Format::Dot => output::dot(state, out)?,
             Format::Table => output::table(&outcome, out)?,
         }

@@ -41,7 +41,24 @@ enum FormatArg {
 #[derive(Default)]
 struct Outcome {
     windows: Vec<(i64, Score)>,
-    last: Option<(Judged, Option<EdgeScore>)>,
+    last: Option<Judged>,
+    calls: Calls,
+}
+
+/// How well direct dependencies match the documented calls.
+#[derive(Default)]
+struct Calls {
+    /// Whether any dependency was said to be direct or not.
+    told: bool,
+    windows: Vec<EdgeScore>,
+    last: Option<EdgeScore>,
+}
+
+impl Calls {
+    /// The score of the final state, if the engine tells direct dependencies from others.
+    fn at_the_end(&self) -> Option<EdgeScore> {
+        self.last.filter(|_| self.told)
+    }
 }
 
 /// Scores the result that `args` name, and prints the outcome to `out`.
@@ -57,16 +74,14 @@ pub fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
         score(BufReader::new(file), &truth, edges.as_ref())
             .with_context(|| args.result.display().to_string())?
     };
-    let Some((judged, edge_score)) = &outcome.last else {
-        bail!("{}: no result in it", args.result.display())
-    };
+    let Some(judged) = &outcome.last else { bail!("{}: no result in it", args.result.display()) };
     let text = match args.format {
-        FormatArg::Table => as_table(&outcome.windows, judged, edge_score.as_ref()),
-        FormatArg::Json => as_json(&outcome.windows, judged, edge_score.as_ref()),
+        FormatArg::Table => as_table(&outcome.windows, judged, &outcome.calls),
+        FormatArg::Json => as_json(&outcome.windows, judged, &outcome.calls),
     };
     out.write_all(text.as_bytes()).context("cannot write the outcome")?;
-    if args.edges.is_some() && edge_score.is_none() {
-        eprintln!("lwt: no dependency is marked as direct: nothing to hold against the calls");
+    if args.edges.is_some() && !outcome.calls.told {
+        eprintln!("lwt: no dependency says whether it is direct: nothing to hold against the calls");
     }
     Ok(())
 }
@@ -82,15 +97,18 @@ fn score(result: impl BufRead, truth: &Truth, edges: Option<&Edges>) -> anyhow::
         let line = line.with_context(|| format!("cannot read line {}", i + 1))?;
         let Some(found) = Found::parse_line(i + 1, &line)? else { continue };
         let judged = truth.score(&found.assignments);
+        outcome.calls.told |= found.dependencies.iter().any(|dependency| dependency.direct.is_some());
+        outcome.calls.last = edges.map(|edges| edges.score(&found.dependencies));
         if let Some(end_ms) = found.window_end_ms {
             outcome.windows.push((end_ms, judged.score));
+            outcome.calls.windows.extend(outcome.calls.last);
         }
-        outcome.last = Some((judged, edges.and_then(|edges| edges.score(&found.dependencies))));
+        outcome.last = Some(judged);
     }
     Ok(outcome)
 }
 
-fn as_table(windows: &[(i64, Score)], judged: &Judged, edges: Option<&EdgeScore>) -> String {
+fn as_table(windows: &[(i64, Score)], judged: &Judged, calls: &Calls) -> String {
     let mut rows: Vec<(String, Measures)> =
         windows.iter().map(|(end_ms, score)| (time(*end_ms), score.measures())).collect();
     if windows.len() > 1 {
@@ -98,7 +116,7 @@ fn as_table(windows: &[(i64, Score)], judged: &Judged, edges: Option<&EdgeScore>
     }
     rows.push(("final state".into(), judged.score.measures()));
     let mut text = evaluate::table(&rows);
-    if let Some(e) = edges {
+    if let Some(e) = calls.at_the_end() {
         text += &format!(
             "\nDirect calls: {} of {} found are documented (precision {}), of {} documented (recall {}).\n",
             e.right,
@@ -107,6 +125,11 @@ fn as_table(windows: &[(i64, Score)], judged: &Judged, edges: Option<&EdgeScore>
             e.documented,
             share(e.recall())
         );
+        let [precision, recall] = evaluate::mean_edges(&calls.windows).map(share);
+        let n = calls.windows.len();
+        if n > 1 {
+            text += &format!("Mean of {n} windows: precision {precision}, recall {recall}.\n");
+        }
     }
     if !judged.missing.is_empty() {
         let some = judged.missing[..judged.missing.len().min(5)].join(", ");
@@ -122,13 +145,15 @@ fn as_table(windows: &[(i64, Score)], judged: &Judged, edges: Option<&EdgeScore>
     text
 }
 
-fn as_json(windows: &[(i64, Score)], judged: &Judged, edges: Option<&EdgeScore>) -> String {
+fn as_json(windows: &[(i64, Score)], judged: &Judged, calls: &Calls) -> String {
     let window =
         |(end_ms, score): &(i64, Score)| json!({ "window_end_ms": end_ms, "score": score.measures() });
-    let calls = edges.map(|e| {
+    let calls = calls.at_the_end().map(|e| {
         let EdgeScore { documented, found, right } = e;
         let (precision, recall) = (e.precision(), e.recall());
-        json!({ "documented": documented, "found": found, "right": right, "precision": precision, "recall": recall })
+        let [mean_precision, mean_recall] = evaluate::mean_edges(&calls.windows);
+        json!({ "documented": documented, "found": found, "right": right, "precision": precision, "recall": recall,
+            "mean": { "precision": mean_precision, "recall": mean_recall } })
     });
     let outcome = json!({
         "windows": windows.iter().map(window).collect::<Vec<_>>(),

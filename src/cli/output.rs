@@ -1,6 +1,6 @@
 //! How a state is shown: a table for people, JSON for programs, a graph for Graphviz.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::spell;
-use crate::dependencies::{Ensemble, State};
+use crate::dependencies::{Engine, Ensemble, State};
 use crate::pipeline::{Plan, Summary};
 use crate::types::VmId;
 
@@ -48,11 +48,16 @@ pub fn found(state: &State) -> BTreeMap<VmId, Vec<String>> {
     state.members().map(|(vm, of)| (vm.clone(), of.map(ToString::to_string).collect())).collect()
 }
 
-/// Prints `state` as one JSON object on a line of its own.
+/// Prints `state`, found by `engine`, as one JSON object on a line of its own.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn json(state: &State, window_end_ms: Option<i64>, out: &mut impl Write) -> io::Result<()> {
+pub fn json(
+    state: &State,
+    engine: Engine,
+    window_end_ms: Option<i64>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Object<A: Serialize, D: Serialize> {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +70,7 @@ pub fn json(state: &State, window_end_ms: Option<i64>, out: &mut impl Write) -> 
     let object = Object {
         window_end_ms,
         windows: state.windows,
-        engine: "kmeans",
+        engine: engine.as_str(),
         assignments: state.assignments().collect::<Vec<_>>(),
         dependencies: state.dependencies().collect::<Vec<_>>(),
     };
@@ -73,23 +78,37 @@ pub fn json(state: &State, window_end_ms: Option<i64>, out: &mut impl Write) -> 
     writeln!(out)
 }
 
-/// Prints `state` as a graph: a box an ensemble, a line a dependency.
+/// Prints `state` as a graph: a box an ensemble, a line a dependency, bold if it is direct and dashed if one
+/// VM rests while the other works. A hub, which no box can hold, stands outside of them with a double border.
 ///
 /// # Errors
 /// When `out` cannot be written.
 pub fn dot(state: &State, out: &mut impl Write) -> io::Result<()> {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     writeln!(out, "graph lwt {{\n  node [shape=box];")?;
-    for (ensemble, members) in state.ensembles() {
-        let members: Vec<_> = members.iter().map(|vm| quoted(vm.as_str())).collect();
+    let mut boxes = BTreeMap::<&Ensemble, Vec<String>>::new();
+    let mut outside = vec![];
+    for (vm, mut of) in state.members() {
+        let name = quoted(vm.as_str());
+        match (of.len(), of.next()) {
+            (1, Some(ensemble)) => boxes.entry(ensemble).or_default().push(name),
+            (0, _) => outside.push(name),
+            _ => outside.push(name + " [peripheries=2]"),
+        }
+    }
+    for (ensemble, members) in boxes {
         let (id, label) = (quoted(&format!("cluster_{ensemble}")), quoted(ensemble.as_str()));
         writeln!(out, "  subgraph {id} {{ label={label}; {}; }}", members.join("; "))?;
     }
-    for (vm, _) in state.members().filter(|(_, of)| of.len() == 0) {
-        writeln!(out, "  {};", quoted(vm.as_str()))?;
-    }
+    outside.iter().try_for_each(|vm| writeln!(out, "  {vm};"))?;
     for pair in state.dependencies() {
-        writeln!(out, "  {} -- {};", quoted(pair.a.as_str()), quoted(pair.b.as_str()))?;
+        let style = match (pair.direct == Some(true), pair.strength.is_some_and(|strength| strength < 0.0)) {
+            (true, true) => " [style=\"bold,dashed\"]",
+            (true, false) => " [style=bold]",
+            (false, true) => " [style=dashed]",
+            (false, false) => "",
+        };
+        writeln!(out, "  {} -- {}{style};", quoted(pair.a.as_str()), quoted(pair.b.as_str()))?;
     }
     writeln!(out, "}}")
 }
@@ -109,26 +128,36 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
         outcome.window_length(),
         outcome.samples
     )?;
+    let found = match &last.clusters {
+        Some(clusters) => format!("{} clusters, inertia {:.4}", clusters.k, clusters.inertia),
+        None => format!("{} dependencies", state.pair_count()),
+    };
     writeln!(
         out,
-        "{} VMs: {} work, {} idle, {} with too few samples; {} clusters, inertia {:.4}\n",
+        "{} VMs: {} work, {} idle, {} with too few samples; {found}\n",
         state.members().len(),
         last.judged,
         last.idle,
-        last.unjudged,
-        last.clusters,
-        last.inertia
+        last.unjudged
     )?;
     // The table fills up its last column with blanks.
     ensembles(outcome).to_string().lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()))?;
     writeln!(out)?;
+    let named = |vm: &VmId| vm.to_string();
+    let shared = state.members().filter(|(_, of)| of.len() > 1);
+    say_list("shared", shared.map(|(vm, of)| shared_by(vm, of)), out)?;
     let alone = state.members().filter(|(vm, of)| of.len() == 0 && !state.idle().contains(*vm));
-    say_list("alone", alone.map(|(vm, _)| vm), out)?;
-    say_list("idle", state.idle().iter(), out)
+    say_list("alone", alone.map(|(vm, _)| named(vm)), out)?;
+    say_list("idle", state.idle().iter().map(named), out)
+}
+
+/// A hub with its ensembles: `db (e1, e2)`.
+fn shared_by<'a>(vm: &VmId, of: impl Iterator<Item = &'a Ensemble>) -> String {
+    let of: Vec<&str> = of.map(Ensemble::as_str).collect();
+    format!("{vm} ({})", of.join(", "))
 }
 
 fn ensembles(outcome: &Outcome<'_>) -> Table {
-    let silhouette: BTreeMap<&VmId, f64> = outcome.last.silhouette.iter().map(|(vm, s)| (vm, *s)).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header([
         "ensemble",
@@ -137,47 +166,172 @@ fn ensembles(outcome: &Outcome<'_>) -> Table {
         "steady for",
         "members",
     ]);
-    let mut ensembles: Vec<_> = outcome.state.ensembles().into_iter().collect();
+    let state = outcome.state;
+    let mut ensembles: Vec<_> = state.ensembles().into_iter().collect();
     ensembles.sort_by_key(|(name, _)| (name.as_str().len(), name.as_str().to_string()));
-    for (ensemble, members) in ensembles {
-        table.add_row(row(outcome.state, ensemble, &members, &silhouette));
+    let sure = sureness(outcome, &ensembles);
+    let hubs: BTreeSet<&VmId> = state.members().filter(|(_, of)| of.len() > 1).map(|(vm, _)| vm).collect();
+    for (ensemble, members) in &ensembles {
+        let steady = match state.steady_windows(ensemble, members) {
+            1 => "1 window".to_string(),
+            n => format!("{n} windows"),
+        };
+        let star = |vm: &&VmId| format!("{vm}{}", if hubs.contains(vm) { "*" } else { "" });
+        table.add_row([
+            ensemble.to_string(),
+            members.len().to_string(),
+            sure.get(ensemble).map_or("-".into(), |sure| format!("{sure:.2}")),
+            steady,
+            some(members.iter().map(star), members.len()),
+        ]);
     }
     table
 }
 
-fn row(
-    state: &State,
-    ensemble: &Ensemble,
-    members: &[&VmId],
-    silhouette: &BTreeMap<&VmId, f64>,
-) -> [String; 5] {
-    let sure: f64 = members.iter().filter_map(|vm| silhouette.get(*vm)).sum::<f64>() / members.len() as f64;
-    let steady = match state.steady_windows(ensemble, members) {
-        1 => "1 window".to_string(),
-        n => format!("{n} windows"),
+/// How sure each ensemble is: of clusters, the mean silhouette of the members; else the mean confidence of
+/// the pairs.
+fn sureness<'a>(
+    outcome: &Outcome<'a>,
+    ensembles: &[(&'a Ensemble, Vec<&VmId>)],
+) -> BTreeMap<&'a Ensemble, f64> {
+    let Some(clusters) = &outcome.last.clusters else { return outcome.state.confidence() };
+    let of_vm: BTreeMap<&VmId, f64> = clusters.silhouette.iter().map(|(vm, s)| (vm, *s)).collect();
+    let mean = |members: &[&VmId]| {
+        members.iter().filter_map(|vm| of_vm.get(*vm)).sum::<f64>() / members.len() as f64
     };
-    [
-        ensemble.to_string(),
-        members.len().to_string(),
-        format!("{sure:.2}"),
-        steady,
-        some(members.iter().copied(), members.len()),
-    ]
+    ensembles.iter().map(|(ensemble, members)| (*ensemble, mean(members))).collect()
 }
 
 /// The first 12 names: a line or two of a terminal.
-fn some<'a>(vms: impl Iterator<Item = &'a VmId>, all: usize) -> String {
+fn some(vms: impl Iterator<Item = String>, all: usize) -> String {
     const SHOWN: usize = 12;
-    let names: Vec<&str> = vms.take(SHOWN).map(VmId::as_str).collect();
+    let names: Vec<String> = vms.take(SHOWN).collect();
     let more = if all > SHOWN { format!(" and {} more", all - SHOWN) } else { String::new() };
     names.join(" ") + &more
 }
 
-fn say_list<'a>(what: &str, vms: impl Iterator<Item = &'a VmId>, out: &mut impl Write) -> io::Result<()> {
-    let vms: Vec<&VmId> = vms.collect();
-    if vms.is_empty() {
-        Ok(())
-    } else {
-        writeln!(out, "{what} ({}): {}", vms.len(), some(vms.iter().copied(), vms.len()))
+fn say_list(what: &str, vms: impl Iterator<Item = String>, out: &mut impl Write) -> io::Result<()> {
+    let vms: Vec<String> = vms.collect();
+    let all = vms.len();
+    if all == 0 { Ok(()) } else { writeln!(out, "{what} ({all}): {}", some(vms.into_iter(), all)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependencies::{Evidence, Fact, Hysteresis, Probability};
+    use crate::model::{Fit, Order};
+    use crate::pipeline::Clusters;
+    use crate::simd::Simd;
+    use crate::{cluster, window};
+
+    /// Two applications that share a database; `web2` rests while it works.
+    fn state() -> State {
+        let vm = VmId::new;
+        let member = |name, of| (Fact::Member(vm(name), Ensemble::new(of)), 1);
+        let pair = |a, b, strength_ppm, direct| {
+            let evidence = Evidence {
+                strength_ppm,
+                q: Probability::new(1e-3),
+                confidence_ppm: if direct == Some(true) { 990_000 } else { 950_000 },
+                lag_ms: 0,
+                direct,
+                cause: None,
+                evidence_s: 300,
+            };
+            (Fact::Pair(vm(a), vm(b), Some(evidence)), 1)
+        };
+        let mut state = State::default();
+        state.apply(&["app1", "batch", "db", "web1", "web2"].map(|name| (Fact::Alive(vm(name)), 1)));
+        state.apply(&[
+            member("app1", "e1"),
+            member("web1", "e1"),
+            member("db", "e1"),
+            member("db", "e2"),
+            member("web2", "e2"),
+            pair("app1", "db", 500_000, Some(true)),
+            pair("app1", "web1", 800_000, None),
+            pair("db", "web1", -100_000, Some(false)),
+            pair("db", "web2", -300_000, Some(true)),
+        ]);
+        state
+    }
+
+    fn printed(print: impl Fn(&mut Vec<u8>) -> io::Result<()>) -> Vec<String> {
+        let mut out = vec![];
+        print(&mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_string).collect()
+    }
+
+    #[test]
+    fn a_graph_shows_hubs_signs_and_direct_dependencies() {
+        let expected = r#"graph lwt {
+  node [shape=box];
+  subgraph "cluster_e1" { label="e1"; "app1"; "web1"; }
+  subgraph "cluster_e2" { label="e2"; "web2"; }
+  "batch";
+  "db" [peripheries=2];
+  "app1" -- "db" [style=bold];
+  "app1" -- "web1";
+  "db" -- "web1" [style=dashed];
+  "db" -- "web2" [style="bold,dashed"];
+}"#;
+        assert_eq!(printed(|out| dot(&state(), out)), expected.lines().collect::<Vec<_>>());
+    }
+
+    /// The table's lines below the head, blanks as one.
+    fn check_table(clusters: Option<Clusters>, expected: &[&str]) {
+        let plan = Plan {
+            engine: Engine::Coupling,
+            window: window::Params::new(window::Shape::new(60, 20, 4)).unwrap(),
+            order: Order::Fixed(4),
+            fit: Fit::YuleWalker,
+            cluster: cluster::Params::new(cluster::Clusters::Fixed(2), None, 1).unwrap(),
+            hysteresis: Hysteresis::new(1, 1).unwrap(),
+            aligned: false,
+            workers: 1,
+            simd: Simd::detect(),
+        };
+        let (state, last) = (state(), Summary { judged: 5, clusters, ..Summary::default() });
+        let outcome = Outcome { state: &state, plan: &plan, period_ms: 1000, last: &last, samples: 1 };
+        let lines = printed(|out| table(&outcome, out));
+        let words: Vec<String> =
+            lines[1..].iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn a_hub_stands_under_each_of_its_ensembles() {
+        check_table(
+            None,
+            &[
+                "5 VMs: 5 work, 0 idle, 0 with too few samples; 4 dependencies",
+                "",
+                "ensemble VMs sure steady for members",
+                "e1 3 0.96 1 window app1 db* web1",
+                "e2 2 0.99 1 window db* web2",
+                "",
+                "shared (1): db (e1, e2)",
+                "alone (1): batch",
+            ],
+        );
+    }
+
+    #[test]
+    fn clusters_are_as_sure_as_their_silhouette() {
+        let silhouette = ["app1", "db", "web1", "web2"].map(|name| (VmId::new(name), 0.6)).to_vec();
+        check_table(
+            Some(Clusters { k: 2, inertia: 0.25, silhouette }),
+            &[
+                "5 VMs: 5 work, 0 idle, 0 with too few samples; 2 clusters, inertia 0.2500",
+                "",
+                "ensemble VMs sure steady for members",
+                "e1 3 0.60 1 window app1 db* web1",
+                "e2 2 0.60 1 window db* web2",
+                "",
+                "shared (1): db (e1, e2)",
+                "alone (1): batch",
+            ],
+        );
     }
 }

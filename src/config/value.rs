@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::{AUTO_ORDER, ConfigError, RawConfig, Wrong};
 use crate::collect::grid::MAX_PERIOD_MS;
-use crate::dependencies::Hysteresis;
+use crate::dependencies::{Engine, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::transport::file::Format;
 
@@ -115,8 +115,16 @@ pub fn share(text: &str) -> Result<f64, String> {
     number(text, "share", 0.0, 0.5)
 }
 
-pub fn kind(text: &str) -> Result<(), String> {
-    if text == "kmeans" { Ok(()) } else { Err(format!("there is no engine `{text}`: kmeans")) }
+pub fn engine(text: &str) -> Result<Engine, String> {
+    let engines = [Engine::Kmeans, Engine::Coupling];
+    let named = engines.into_iter().find(|engine| engine.as_str() == text);
+    named.ok_or_else(|| format!("there is no engine `{text}`: kmeans or coupling"))
+}
+
+/// Up to half: beyond, most of what is said may be false. None at all would never say anything.
+pub fn fdr(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok().filter(|share: &f64| *share > 0.0 && *share <= 0.5);
+    read.ok_or_else(|| format!("`{text}` is no share above 0 and up to 0.5"))
 }
 
 /// Up to 1000: ten times the paper's largest; the sums of a VM take 16 bytes for each.

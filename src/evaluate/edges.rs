@@ -46,15 +46,14 @@ impl Edges {
         Ok(Edges { names, pairs })
     }
 
-    /// Holds the dependencies with `direct: true` against the documented calls; `None` if there are none
-    /// (an engine that does not tell).
-    pub fn score(&self, dependencies: &[FoundDependency]) -> Option<EdgeScore> {
-        let mut direct = dependencies.iter().filter(|dependency| dependency.direct == Some(true)).peekable();
-        direct.peek()?;
+    /// Holds the dependencies with `direct: true` against the documented calls. That says something only of
+    /// an engine that tells direct from indirect ones ([`FoundDependency::direct`]).
+    pub fn score(&self, dependencies: &[FoundDependency]) -> EdgeScore {
+        let direct = dependencies.iter().filter(|dependency| dependency.direct == Some(true));
         let found: BTreeSet<_> =
             direct.filter_map(|d| pair(&self.names, d.a.as_str(), d.b.as_str())).collect();
         let right = found.intersection(&self.pairs).count();
-        Some(EdgeScore { documented: self.pairs.len(), found: found.len(), right })
+        EdgeScore { documented: self.pairs.len(), found: found.len(), right }
     }
 }
 
@@ -68,6 +67,11 @@ impl EdgeScore {
     pub fn recall(&self) -> Option<f64> {
         super::ratio(self.right as u64, self.documented as u64)
     }
+}
+
+/// Mean precision and recall over several windows, each over those in which it is defined.
+pub fn mean_edges(scores: &[EdgeScore]) -> [Option<f64>; 2] {
+    [EdgeScore::precision, EdgeScore::recall].map(|measure| super::mean_of(scores.iter().filter_map(measure)))
 }
 
 /// The pair of two different known VMs, in one order.
@@ -88,16 +92,24 @@ mod tests {
     #[test]
     fn direct_dependencies_are_held_against_calls_in_either_direction() {
         let edges = Edges::parse("caller,callee\nweb,app\napp,db\napp,app\n").unwrap();
-        assert_eq!(edges.score(&[found("app", "web", None)]), None);
+        let unknown = edges.score(&[found("app", "web", None)]);
+        assert_eq!((unknown.precision(), unknown.recall()), (None, Some(0.0)));
         let dependencies = [
             found("h1/app", "h2/web", Some(true)),
             found("web", "db", Some(true)),
             found("app", "db", Some(false)),
             found("other", "db", Some(true)),
         ];
-        let score = edges.score(&dependencies).unwrap();
+        let score = edges.score(&dependencies);
         assert_eq!(score, EdgeScore { documented: 2, found: 2, right: 1 });
         assert_eq!((score.precision(), score.recall()), (Some(0.5), Some(0.5)));
+    }
+
+    #[test]
+    fn a_mean_leaves_out_what_is_not_defined() {
+        let score = |found, right| EdgeScore { documented: 4, found, right };
+        assert_eq!(mean_edges(&[score(0, 0), score(4, 3), score(1, 1)]), [Some(0.875), Some(1.0 / 3.0)]);
+        assert_eq!(mean_edges(&[]), [None, None]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
 use super::operators::{PaneStage, Records, Timed, per_pane, per_window};
-use super::{Message, Plan, Summary, Window};
+use super::{Clusters, Message, Plan, Summary, Window};
 use crate::cluster::{self, Clustering, Names, Points};
 use crate::dependencies::{Ensemble, Fact, Held, Verdict};
 use crate::model;
@@ -43,10 +43,11 @@ pub fn build(
         out.extend(vms.iter().filter(|_| vms.len() > 1).map(|(vm, n)| ((*vm).clone(), *n)))
     });
     let by_ensemble = members.clone().arrange_by_key();
-    // K-means puts a VM into one ensemble, so a pair appears here once.
+    // Two hubs that share several ensembles are still one pair.
     let pairs = by_ensemble
         .clone()
-        .join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone())));
+        .join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone(), None)))
+        .distinct();
     let others = facts.filter(|fact| !matches!(fact, Fact::Member(..)));
     let members = members.map(|(ensemble, vm)| Fact::Member(vm, ensemble));
     let changes = others
@@ -167,8 +168,9 @@ fn propose(judged: Vec<Judged>, plan: &Plan, names: &mut Names) -> Vec<Proposal>
             .zip(ensembles_of(&vms, &clustering, names))
             .map(|(vm, verdict)| Proposal::Vm(vm.clone(), verdict)),
     );
-    (summary.judged, summary.clusters, summary.inertia) = (vms.len(), clustering.k, clustering.inertia);
-    summary.silhouette = vms.into_iter().zip(clustering.silhouette).collect();
+    summary.judged = vms.len();
+    let Clustering { k, inertia, silhouette, .. } = clustering;
+    summary.clusters = Some(Clusters { k, inertia, silhouette: vms.into_iter().zip(silhouette).collect() });
     proposals.push(Proposal::Window(summary));
     proposals
 }
@@ -193,7 +195,7 @@ fn ensembles_of(vms: &[VmId], clustering: &Clustering, names: &mut Names) -> Vec
     clustering
         .assignment
         .iter()
-        .map(|c| names.get(c).map_or(Verdict::Alone, |name| Verdict::In(name.clone())))
+        .map(|c| names.get(c).map_or(Verdict::Alone, |name| Verdict::In(vec![name.clone()])))
         .collect()
 }
 

@@ -57,6 +57,12 @@ pub struct Dependency {
     pub direct: Option<bool>,
     /// Which of the two drives the other: `"a"` or `"b"`.
     pub cause: Option<String>,
+    /// 1 - the probability that it is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause_confidence: Option<f64>,
+    /// How many seconds of samples the confidence stands on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_s: Option<u32>,
     /// For how many windows the pair has been held.
     pub windows: u64,
 }
@@ -73,13 +79,15 @@ impl Dependency {
             lag_ms: None,
             direct: None,
             cause: None,
+            cause_confidence: None,
+            evidence_s: None,
             windows,
         }
     }
 }
 
 /// A change event: a CloudEvent 1.0 in JSON.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Event {
     /// Always `1.0`.
     pub specversion: String,
@@ -102,7 +110,7 @@ pub struct Event {
 }
 
 /// What an event says, beside its type.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct EventData {
     /// The record's version.
     pub v: u32,
@@ -120,6 +128,12 @@ pub struct EventData {
     /// The second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub b: Option<VmId>,
+    /// The pair's strength, if it is held and the engine knows it: -1 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
+    /// The pair's confidence, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
 }
 
 /// A record of an output topic: which topic, its key, and its value, `None` a tombstone.
@@ -172,4 +186,24 @@ pub struct Versioned<T> {
     /// What it says.
     #[serde(flatten)]
     pub record: T,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_the_contract_are_always_there() {
+        let bare = Dependency::bare(VmId::new("a"), VmId::new("b"), 3);
+        assert_eq!(
+            serde_json::to_string(&bare).unwrap(),
+            r#"{"a":"a","b":"b","strength":null,"q":null,"confidence":null,"lag_ms":null,"direct":null,"cause":null,"windows":3}"#
+        );
+        let more = Dependency { cause_confidence: Some(0.97), evidence_s: Some(300), ..bare };
+        let text = serde_json::to_string(&more).unwrap();
+        assert!(
+            text.contains(r#""cause":null,"cause_confidence":0.97,"evidence_s":300,"windows":3"#),
+            "{text}"
+        );
+    }
 }
