@@ -3,7 +3,7 @@
 //!
 //! The modules, in the order in which data flows through them:
 //!
-//! collect -> transport -> window -> model -> cluster -> dependencies -> events
+//! collect -> transport -> window -> model -> (cluster | coupling) -> dependencies -> events
 
 pub mod types;
 pub mod simd;
@@ -13,6 +13,7 @@ pub mod transport;
 pub mod window;
 pub mod model;
 pub mod cluster;
+pub mod coupling;
 pub mod dependencies;
 pub mod events;
 pub mod evaluate;

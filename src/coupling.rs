@@ -1,0 +1,4 @@
+//! Innovations -> evidence about pairs of VMs -> ensembles.
+
+pub mod communities;
+pub mod structure;
