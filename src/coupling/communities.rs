@@ -8,7 +8,8 @@
 //!
 //! 1. [`agglomerate`]: average linkage. Of two clusters with a significant link between them, the strongest
 //!    mean z first, one is made where that is worth more than nothing, and more than letting one VM be in both.
-//! 2. [`refine`]: VMs join further ensembles, or leave, as long as that makes the cover worth more.
+//! 2. [`split`]: a cluster comes apart again where that is worth more.
+//! 3. [`refine`]: VMs join further ensembles, or leave, as long as that makes the cover worth more.
 //!
 //! Hence (with [`CAP`] 3.5 and about 1 for a pair without a link): a chain of four stays whole, one of six does
 //! not; a member may lack most of its links in a small ensemble, and three quarters of them in a large one;
@@ -24,6 +25,7 @@ mod agglomerate;
 #[cfg(test)]
 mod naive;
 mod refine;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -63,7 +65,7 @@ pub struct Link {
 /// About n log n for n links; 1 s and 300 MB for 10^5 VMs with 10^6 links.
 pub fn ensembles(vms: usize, links: &[Link], threshold: f64) -> Vec<Vec<u32>> {
     let graph = Graph::new(vms, links, threshold);
-    let mut found = refine::refine(&graph, agglomerate::agglomerate(&graph));
+    let mut found = refine::refine(&graph, split::split(&graph, agglomerate::agglomerate(&graph)));
     found.sort_unstable();
     found
 }

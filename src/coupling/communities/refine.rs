@@ -1,4 +1,4 @@
-//! The second step: VMs join further ensembles and leave those that they do not belong to.
+//! The third step: VMs join further ensembles and leave those that they do not belong to.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Graph, PRICE};
 
 /// Each round makes the cover worth more, so it ends; on the recordings after two or three.
-const MOST_ROUNDS: usize = 8;
+pub(super) const MOST_ROUNDS: usize = 8;
 
 struct Cover<'a> {
     graph: &'a Graph,
