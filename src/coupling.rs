@@ -10,15 +10,16 @@
 //! workers. What a product says is judged by the bulk of all products: the pairs that have nothing to do with
 //! each other share load, clocks and contention too.
 
+pub mod communities;
+pub mod compare;
 pub mod moments;
 pub mod null;
-pub mod compare;
 mod params;
 pub mod product;
 mod schedule;
 pub mod scores;
 pub mod search;
-
+pub mod structure;
 pub mod vector;
 
 pub use params::{Params, ParamsError, Scale};

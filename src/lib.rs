@@ -3,7 +3,7 @@
 //!
 //! The modules, in the order in which data flows through them:
 //!
-//! collect -> transport -> window -> model -> cluster -> dependencies -> events
+//! collect -> transport -> window -> model -> (cluster | coupling) -> dependencies -> events
 
 pub mod types;
 pub mod simd;

@@ -54,7 +54,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("jiff", &["cli", "collect", "config", "events"]),
     ("memchr", &["collect", "transport"]),
-    ("nalgebra", &["model"]),
+    ("nalgebra", &["coupling", "model"]),
     ("rand", &["cluster", "simulate"]),
     ("rand_chacha", &["cluster", "simulate"]),
     ("rand_distr", &["simulate"]),
@@ -63,6 +63,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["cli", "config", "dependencies", "evaluate", "events", "pipeline", "transport", "types", "window"],
     ),
     ("serde_json", &["cli", "evaluate", "events", "pipeline", "simulate", "transport"]),
+    ("statrs", &["coupling"]),
     ("strsim", &["config"]),
     (
         "thiserror",

@@ -8,7 +8,7 @@ use crate::types::VmId;
 /// The names in use, and the next number that is free: all that has to be kept from window to window.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Names {
-    held: BTreeMap<VmId, String>,
+    held: BTreeMap<VmId, Vec<String>>,
     next: u64,
 }
 
@@ -19,16 +19,16 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Names that were published before: the ensemble of each VM. Numbering goes on after the highest
-    /// `e<number>` among them, and not below `next` (1 if nothing is known).
-    pub fn resume(held: BTreeMap<VmId, String>, next: u64) -> Self {
-        let numbers = held.values().filter_map(|name| name.strip_prefix('e')?.parse::<u64>().ok());
+    /// Names that were published before: the ensembles of each VM, of a hub several. Numbering goes on after the
+    /// highest `e<number>` among them, and not below `next` (1 if nothing is known).
+    pub fn resume(held: BTreeMap<VmId, Vec<String>>, next: u64) -> Self {
+        let numbers = held.values().flatten().filter_map(|name| name.strip_prefix('e')?.parse::<u64>().ok());
         let next = numbers.map(|n| n.saturating_add(1)).fold(next.max(1), u64::max);
         Names { held, next }
     }
 
-    /// The name of each VM's ensemble, as of the last window.
-    pub fn held(&self) -> &BTreeMap<VmId, String> {
+    /// The names of each VM's ensembles, as of the last window, sorted bytewise; VMs in none are left out.
+    pub fn held(&self) -> &BTreeMap<VmId, Vec<String>> {
         &self.held
     }
 
@@ -58,19 +58,24 @@ impl Names {
             names[i] = format!("e{}", self.next);
             self.next += 1;
         }
-        let members = ensembles.iter().zip(&names);
-        self.held = members.flat_map(|(vms, name)| vms.iter().map(|vm| (vm.clone(), name.clone()))).collect();
+        self.held.clear();
+        for (vms, name) in ensembles.iter().zip(&names) {
+            for vm in vms {
+                self.held.entry(vm.clone()).or_default().push(name.clone());
+            }
+        }
+        self.held.values_mut().for_each(|held| held.sort_unstable());
         names
     }
 
     /// (members in common, of how many in all, the smallest member, former name, ensemble), best first.
     fn overlaps<'a>(&self, ensembles: &'a [Vec<VmId>]) -> Vec<Overlap<'a>> {
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
-        self.held.values().for_each(|name| *sizes.entry(name).or_default() += 1);
+        self.held.values().flatten().for_each(|name| *sizes.entry(name).or_default() += 1);
         let mut overlaps = Vec::new();
         for (i, vms) in ensembles.iter().enumerate() {
             let mut common: BTreeMap<&str, usize> = BTreeMap::new();
-            let formers = vms.iter().filter_map(|vm| self.held.get(vm));
+            let formers = vms.iter().filter_map(|vm| self.held.get(vm)).flatten();
             formers.for_each(|name| *common.entry(name).or_default() += 1);
             let Some(smallest) = vms.iter().min() else { continue };
             for (name, n) in common {
@@ -109,6 +114,11 @@ mod tests {
             (vec!["ab", "cd", "ab"], "e3"),
             (vec!["ab cde", "abcde"], "e2"),
             (vec!["ab c", ""], ""),
+            (vec!["abh cdh", "cdh abh"], "e2 e1"),
+            (vec!["abh cdh", "ab cd"], "e1 e2"),
+            (vec!["abh cdh", "abh cdh efh", "efh cdh"], "e3 e2"),
+            (vec!["abh", "cdh abh"], "e2 e1"),
+            (vec!["abh cdh", "abcdh"], "e1"),
         ] {
             let mut names = Names::default();
             let named: Vec<_> = windows.iter().map(|window| names.name(&ensembles(window))).collect();
@@ -118,8 +128,8 @@ mod tests {
 
     #[test]
     fn numbering_goes_on_after_a_restart() {
-        let held =
-            [("a", "e7"), ("b", "front"), ("c", "e07x")].map(|(vm, name)| (VmId::new(vm), name.to_owned()));
+        let held = [("a", "e7"), ("b", "front"), ("c", "e07x")]
+            .map(|(vm, name)| (VmId::new(vm), vec![name.to_owned()]));
         let mut names = Names::resume(held.into(), 3);
         assert_eq!(names.name(&ensembles("a b z")), ["e7", "front", "e8"]);
         assert_eq!(names.next(), 9);
