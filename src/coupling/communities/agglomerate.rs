@@ -98,7 +98,8 @@ impl<'a> Clusters<'a> {
 
     /// What it is worth, at best, that one VM of a cluster of several is in the other one as well.
     fn best_shared(&self, a: u32, b: u32) -> i64 {
-        let (few, many) = if self.size(a) < self.size(b) { (a, b) } else { (b, a) };
+        let links = |c: u32| self.others[c as usize].len();
+        let (few, many) = if links(a) < links(b) { (a, b) } else { (b, a) };
         let (mut of_few, mut of_many) = (i64::MIN, BTreeMap::new());
         for &v in &self.members[few as usize] {
             let mut excess = 0;

@@ -1,7 +1,6 @@
 //! The third step: VMs join further ensembles and leave those that they do not belong to.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use super::{Graph, PRICE};
 
@@ -14,18 +13,25 @@ struct Cover<'a> {
     sets: Vec<Vec<u32>>,
     /// The ensembles of at least two that each VM is in, sorted.
     of: Vec<Vec<usize>>,
+    /// The set that a VM started alone in.
+    alone: Vec<Option<usize>>,
 }
 
 /// Ensembles of at least two, each sorted, none a part of another, from a partition of the VMs.
 pub(super) fn refine(graph: &Graph, mut partition: Vec<Vec<u32>>) -> Vec<Vec<u32>> {
     partition.iter_mut().for_each(|set| set.sort_unstable());
     partition.sort_by_cached_key(|set| (Reverse(inside(graph, set)), set.clone()));
-    let mut cover = Cover { graph, sets: partition, of: vec![vec![]; graph.vms()] };
-    for (c, set) in cover.sets.iter().enumerate().filter(|(_, set)| set.len() > 1) {
-        set.iter().for_each(|&v| cover.of[v as usize].push(c));
+    let mut cover =
+        Cover { graph, sets: partition, of: vec![vec![]; graph.vms()], alone: vec![None; graph.vms()] };
+    for (c, set) in cover.sets.iter().enumerate() {
+        match set[..] {
+            [v] => cover.alone[v as usize] = Some(c),
+            _ => set.iter().for_each(|&v| cover.of[v as usize].push(c)),
+        }
     }
     for _ in 0..MOST_ROUNDS {
-        let joined = (0..cover.sets.len()).filter(|&c| cover.joins(c)).count();
+        let candidates = cover.candidates();
+        let joined = candidates.chunk_by(|(c, _), (d, _)| c == d).filter(|found| cover.joins(found)).count();
         let left = (0..cover.sets.len()).filter(|&c| cover.leaves(c)).count();
         if joined + left == 0 {
             break;
@@ -68,17 +74,34 @@ impl Cover<'_> {
         })
     }
 
-    /// Lets join who makes the cover worth more, the best first; whether anyone did.
-    fn joins(&mut self, c: usize) -> bool {
+    /// (ensemble, VM) where the VM has a significant link to a member with which it shares no ensemble yet:
+    /// without one there is nothing to gain. Sorted.
+    fn candidates(&self) -> Vec<(usize, u32)> {
+        let mut found = vec![];
+        for v in 0..self.graph.vms() as u32 {
+            for tie in self.graph.ties(v).iter().filter(|tie| tie.support > 0) {
+                if !self.share(v, tie.to, usize::MAX) {
+                    let alone = self.alone[v as usize].filter(|_| self.of[v as usize].is_empty());
+                    let own = self.of[v as usize].iter().chain(&alone);
+                    found.extend(own.map(|&c| (c, tie.to)));
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Lets join who makes the cover worth more, the best first; whether anyone did. `candidates` are all of one
+    /// ensemble.
+    fn joins(&mut self, candidates: &[(usize, u32)]) -> bool {
+        let c = candidates[0].0;
         if let [v] = self.sets[c][..]
             && !self.of[v as usize].is_empty()
         {
             return false;
         }
-        let ties = self.sets[c].iter().flat_map(|&u| self.graph.ties(u)).filter(|tie| tie.support > 0);
-        let linked: BTreeSet<u32> = ties.map(|tie| tie.to).collect();
-        let outside = linked.into_iter().filter(|v| self.sets[c].binary_search(v).is_err());
-        let mut found: Vec<_> = outside.map(|v| (Reverse(self.worth(v, c)), v)).collect();
+        let mut found: Vec<_> = candidates.iter().map(|&(_, v)| (Reverse(self.worth(v, c)), v)).collect();
         found.retain(|(worth, _)| worth.0.0 > 0);
         found.sort_unstable();
         let before = self.sets[c].len();
