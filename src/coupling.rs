@@ -2,7 +2,7 @@
 //! predict happens at the same moment in the VMs that work with one another. Pure.
 //!
 //! window -> [`scores`] (by VM) -> [`moments`] (of the park) -> [`vector`] (by VM) -> [`compare`] (all of them) ->
-//! evidence (over time) -> communities, structure
+//! [`evidence`] (over time) -> [`communities`], [`structure`]
 //!
 //! Every time scale of a VM's window gives normal scores of its innovations' ranks; moments that move everybody are
 //! weighted down; all scales, one after the other, make one vector of small integers, and the evidence for a
@@ -12,6 +12,7 @@
 
 pub mod communities;
 pub mod compare;
+pub mod evidence;
 pub mod moments;
 pub mod null;
 mod params;
@@ -19,6 +20,7 @@ pub mod product;
 mod schedule;
 pub mod scores;
 pub mod search;
+pub mod significance;
 pub mod structure;
 pub mod vector;
 

@@ -1,11 +1,10 @@
 //! How two vectors are compared: all scales at the same moment, or one of them some time later in the other; and
 //! what such a comparison gives for pairs that have nothing to do with each other.
 
-use statrs::distribution::{ContinuousCDF, Normal};
-
 use super::null::Null;
 use super::params::{Params, Scale};
 use super::product;
+use super::significance::Significance;
 
 /// VMs whose pairs say what is usual: 512 have 130,816, whose spread is known to 0.3 %.
 pub const SAMPLE: usize = 512;
@@ -13,9 +12,6 @@ pub const SAMPLE: usize = 512;
 const SMALL_SAMPLE: usize = 128;
 /// Clocks of hosts, and the moments at which they sample, differ by up to this, ms.
 const SKEW_MS: i64 = 300;
-/// A tail that falls off as a normal one does is trusted this far: the spread is estimated, from few
-/// pairs in a small park. Tests with parks without any dependency say how far.
-const MARGIN: f64 = 0.3;
 /// The evidence of another comparison than the plain one must be this much larger to be preferred.
 const PREFERENCE: f64 = 0.5;
 
@@ -82,10 +78,7 @@ impl Comparison {
 #[derive(Clone, Debug)]
 pub struct Nulls {
     comparisons: Vec<(Comparison, Usual)>,
-    /// From which z on the plain comparison is significant, and what a z of another is worth as one of it.
-    threshold: f64,
-    discount: f64,
-    pairs: f64,
+    significance: Significance,
 }
 
 /// What a comparison gives for independent pairs.
@@ -114,19 +107,14 @@ impl Nulls {
     pub fn new(sample: &[&[i8]], vms: usize, params: &Params) -> Self {
         let sample = &sample[..sample.len().min(SAMPLE)];
         let comparisons = comparisons(params);
-        let others = comparisons.len().max(2) - 1;
-        let pairs = (vms as f64 * (vms as f64 - 1.0) / 2.0).max(1.0);
-        // Two sides; half of what may be false for the plain comparison, half for all others.
-        let alpha = params.fdr() * MARGIN / pairs / 4.0;
-        let threshold = tail_quantile(alpha);
-        let discount = threshold / tail_quantile(alpha / others as f64);
         let usual = usual(&comparisons, sample, params);
-        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), threshold, discount, pairs }
+        let significance = significance(vms, params);
+        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), significance }
     }
 
-    /// The z from which a pair is significant.
-    pub fn threshold(&self) -> f64 {
-        self.threshold
+    /// When evidence is enough.
+    pub fn significance(&self) -> &Significance {
+        &self.significance
     }
 
     /// The comparisons: the plain one first.
@@ -138,8 +126,7 @@ impl Nulls {
     /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`.
     pub fn beyond(&self, index: usize, expected: f64) -> (i32, i32) {
         let null = self.comparisons[index].1.whole;
-        let ways = 2.0 * if index == 0 { 1.0 } else { self.comparisons.len() as f64 };
-        let z = tail_quantile((expected / self.pairs / ways).min(0.5));
+        let z = self.significance.exceeded_by(expected, if index == 0 { 1 } else { self.comparisons.len() });
         let at = |z: f64| (null.centre + z * null.spread).round().clamp(-2e9, 2e9) as i32;
         (at(-z), at(z))
     }
@@ -152,7 +139,7 @@ impl Nulls {
                 continue;
             }
             let product = f64::from(comparison.product(a, b, params, false));
-            let mut z = usual.whole.z(product) * if by == 0 { 1.0 } else { self.discount };
+            let mut z = usual.whole.z(product) * if by == 0 { 1.0 } else { self.significance.discount() };
             // A few moments at which much happens in both are not much evidence: half-way (in powers) to a sum that is
             // scaled by its own energy, which a few moments can never make large.
             if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
@@ -170,31 +157,11 @@ impl Nulls {
         let (comparison, usual) = &self.comparisons[by.min(self.comparisons.len() - 1)];
         usual.fresh.z(f64::from(comparison.product(a, b, params, true)))
     }
-
-    /// The false discovery rate at which a pair with this evidence would just be reported: bounded by the chance that
-    /// any of all pairs shows as much.
-    pub fn q(&self, z: f64) -> f64 {
-        (tail(z.abs()) * 4.0 * self.pairs / MARGIN).min(1.0)
-    }
-
-    /// 1 - the local false discovery rate, given that `share` of all pairs depend: two groups, the independent standard
-    /// normal and the dependent as spread out as evidence usually is (normal, a standard deviation of 8).
-    pub fn confidence(&self, z: f64, share: f64) -> f64 {
-        const SPREAD: f64 = 8.0;
-        let log_odds =
-            z * z / 2.0 * (1.0 - 1.0 / SPREAD / SPREAD) - SPREAD.ln() + (share / (1.0 - share)).ln();
-        1.0 / (1.0 + (-log_odds).exp())
-    }
 }
 
-/// The chance that a standard normal variable exceeds `z`.
-pub fn tail(z: f64) -> f64 {
-    Normal::standard().sf(z)
-}
-
-/// What a standard normal variable exceeds with this chance.
-fn tail_quantile(chance: f64) -> f64 {
-    -Normal::standard().inverse_cdf(chance.clamp(1e-300, 0.5))
+/// When evidence is enough in a park of `vms`.
+pub fn significance(vms: usize, params: &Params) -> Significance {
+    Significance::new(vms, comparisons(params).len() - 1, params.fdr())
 }
 
 fn comparisons(params: &Params) -> Vec<Comparison> {
