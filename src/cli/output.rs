@@ -219,11 +219,12 @@ fn say_list(what: &str, vms: impl Iterator<Item = String>, out: &mut impl Write)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster;
     use crate::dependencies::{Evidence, Fact, Hysteresis, Probability};
     use crate::model::{Fit, Order};
     use crate::pipeline::Clusters;
     use crate::simd::Simd;
-    use crate::{cluster, window};
+    use crate::window;
 
     /// Two applications that share a database; `web2` rests while it works.
     fn state() -> State {

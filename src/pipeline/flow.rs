@@ -43,11 +43,11 @@ pub fn build(
         out.extend(vms.iter().filter(|_| vms.len() > 1).map(|(vm, n)| ((*vm).clone(), *n)))
     });
     let by_ensemble = members.clone().arrange_by_key();
-    // Two hubs that share several ensembles are still one pair.
+    // K-means proposes one ensemble a VM, and hysteresis then holds one at most (a majority voted for it), so
+    // two VMs share one and a pair appears here once. Were there hubs, it would have to be made distinct.
     let pairs = by_ensemble
         .clone()
-        .join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone(), None)))
-        .distinct();
+        .join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone(), None)));
     let others = facts.filter(|fact| !matches!(fact, Fact::Member(..)));
     let members = members.map(|(ensemble, vm)| Fact::Member(vm, ensemble));
     let changes = others
