@@ -44,7 +44,7 @@ pub const KEYS: &[Key] = &[
     key("window.length", "5m", "how much of the past is looked at; a multiple of the hop"),
     key("window.hop", "1m", "how far the window slides; a multiple of the period"),
     key("window.missing", "0.1", "share of a window's ticks that may be missing, 0 to 0.5"),
-    key("engine.kind", "kmeans", "kmeans or coupling"),
+    key("engine.kind", "coupling", "coupling (evidence from innovations) or kmeans (the paper)"),
     key(
         "engine.fdr",
         "0.01",

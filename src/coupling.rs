@@ -24,4 +24,4 @@ pub mod significance;
 pub mod structure;
 pub mod vector;
 
-pub use params::{Params, ParamsError, Scale};
+pub use params::{ORDER, Params, ParamsError, Scale};

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use timely::communication::WorkerGuards;
 
+mod coupled;
 mod driver;
 mod flow;
 mod operators;
-#[cfg_attr(not(test), expect(dead_code, reason = "the coupling engine will be its source"))]
 mod pairs;
 
 use crate::cluster;
+use crate::coupling;
 use crate::dependencies::{Engine, Fact, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::simd::Simd;
@@ -29,15 +30,9 @@ pub type Feed = Box<dyn FnMut(&mut Batch) -> Result<Progress, ReadError> + Send>
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// How dependencies are found.
-    pub engine: Engine,
+    pub method: Method,
     /// Windows.
     pub window: window::Params,
-    /// Order of the AR models.
-    pub order: Order,
-    /// How they are fitted.
-    pub fit: Fit,
-    /// K-means.
-    pub cluster: cluster::Params,
     /// When a change counts.
     pub hysteresis: Hysteresis,
     /// Whether windows end at multiples of the hop since the epoch, or since the first sample.
@@ -46,6 +41,32 @@ pub struct Plan {
     pub workers: usize,
     /// Vector instructions.
     pub simd: Simd,
+}
+
+/// How dependencies are found.
+#[derive(Clone, Debug)]
+pub enum Method {
+    /// As in the paper.
+    Kmeans {
+        /// Order of the AR models.
+        order: Order,
+        /// How they are fitted.
+        fit: Fit,
+        /// How they are clustered.
+        cluster: cluster::Params,
+    },
+    /// By evidence from innovations.
+    Coupling(coupling::Params),
+}
+
+impl Plan {
+    /// Which engine finds the dependencies.
+    pub fn engine(&self) -> Engine {
+        match self.method {
+            Method::Kmeans { .. } => Engine::Kmeans,
+            Method::Coupling(_) => Engine::Coupling,
+        }
+    }
 }
 
 /// What the flow says.

@@ -116,7 +116,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
     let plan = session::plan(&config, period_ms, false, args.simd.unwrap_or_else(Simd::detect))?;
-    let mut analysis = Analysis::new(args, truth, plan.engine)?;
+    let mut analysis = Analysis::new(args, truth, plan.engine())?;
     let mut trace = trace;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;

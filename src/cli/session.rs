@@ -4,9 +4,10 @@ use anyhow::Context;
 
 use crate::cluster::{self, Clusters};
 use crate::config::{Config, spell};
+use crate::coupling;
 use crate::dependencies::{Engine, State};
 use crate::model::Order;
-use crate::pipeline::{self, Feed, Message, Plan, Window};
+use crate::pipeline::{self, Feed, Message, Method, Plan, Window};
 use crate::simd::Simd;
 use crate::transport::file::ReadError;
 use crate::types::{DeadLetter, Tick};
@@ -17,7 +18,6 @@ use crate::window::{self, Shape};
 /// # Errors
 /// When window and hop are no multiples of the period, or the order does not fit the window.
 pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyhow::Result<Plan> {
-    anyhow::ensure!(config.engine == Engine::Kmeans, "the engine coupling is not there yet: give kmeans");
     let ticks = |length: std::time::Duration, name: &str| -> anyhow::Result<usize> {
         let ms = length.as_millis();
         let fits = ms.is_multiple_of(period_ms.into()) && ms > 0;
@@ -29,27 +29,34 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
         usize::try_from(ms / u128::from(period_ms)).with_context(|| format!("the {name} is too long"))
     };
     let (length, hop) = (ticks(config.length, "window")?, ticks(config.hop, "hop")?);
+    let (method, scales, max_lag) = match config.engine {
+        Engine::Coupling => {
+            let params = coupling::Params::new(period_ms, length, hop, config.fdr)?;
+            let scales = params.scale_ticks();
+            (Method::Coupling(params), scales, coupling::ORDER)
+        }
+        Engine::Kmeans => {
+            let (method, max_lag) = kmeans(config, length)?;
+            (method, vec![1], max_lag)
+        }
+    };
+    let shape = Shape { max_missing: config.missing, scales, ..Shape::new(length, hop, max_lag) };
+    let window = window::Params::new(shape)?;
+    Ok(Plan { method, window, hysteresis: config.hysteresis, aligned, workers: config.workers, simd })
+}
+
+/// The paper's method for windows of `length`, and its largest lag.
+fn kmeans(config: &Config, length: usize) -> anyhow::Result<(Method, usize)> {
     let (Order::Fixed(max_lag) | Order::Auto { max: max_lag }) = config.order;
     anyhow::ensure!(
         2 * max_lag < length,
         "an order of {max_lag} needs windows of more than {} ticks, not {length}: give a smaller --order or a longer --window",
         2 * max_lag
     );
-    let window =
-        window::Params::new(Shape { max_missing: config.missing, ..Shape::new(length, hop, max_lag) })?;
     let clusters =
         config.clusters.map_or(Clusters::Auto { noise: max_lag as f64 / length as f64 }, Clusters::Fixed);
-    Ok(Plan {
-        engine: config.engine,
-        window,
-        order: config.order,
-        fit: config.fit,
-        cluster: cluster::Params::new(clusters, config.starts, config.seed)?,
-        hysteresis: config.hysteresis,
-        aligned,
-        workers: config.workers,
-        simd,
-    })
+    let cluster = cluster::Params::new(clusters, config.starts, config.seed)?;
+    Ok((Method::Kmeans { order: config.order, fit: config.fit, cluster }, max_lag))
 }
 
 /// What happens while a flow runs, in order.

@@ -4,7 +4,7 @@
 use super::null::Null;
 use super::params::{Params, Scale};
 use super::product;
-use super::significance::Significance;
+use super::significance::{self, Significance};
 
 /// VMs whose pairs say what is usual: 512 have 130,816, whose spread is known to 0.3 %.
 pub const SAMPLE: usize = 512;
@@ -14,6 +14,8 @@ const SMALL_SAMPLE: usize = 128;
 const SKEW_MS: i64 = 300;
 /// The evidence of another comparison than the plain one must be this much larger to be preferred.
 const PREFERENCE: f64 = 0.5;
+/// By how many standard deviations more one VM must follow the other than the other the one.
+const SURELY: f64 = 5.0;
 
 /// One way of comparing a pair: by how many bins `b` follows `a`, for each scale that takes part.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -157,6 +159,50 @@ impl Nulls {
         let (comparison, usual) = &self.comparisons[by.min(self.comparisons.len() - 1)];
         usual.fresh.z(f64::from(comparison.product(a, b, params, true)))
     }
+
+    /// By how much `b` follows `a` in the comparison with this index, ms.
+    pub fn lag_ms(&self, by: usize) -> i64 {
+        self.comparisons.get(by).map_or(0, |(comparison, _)| comparison.lag_ms)
+    }
+
+    /// Which of the two VMs goes first, if one surely does, and the probability that it is not so: evidence at lags
+    /// one way must exceed that at the same moment, and by far that of lags the other way; jobs that come
+    /// again and again follow each other both ways.
+    pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(First, f64)> {
+        let lagged = self.comparisons.iter().filter(|(comparison, _)| !matches!(comparison.kind, Kind::Skewed));
+        let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
+        for (comparison, usual) in lagged {
+            let z = usual.whole.z(f64::from(comparison.product(a, b, params, false))).abs();
+            let side = match comparison.lag_ms {
+                1.. => &mut after,
+                0 => &mut same,
+                _ => &mut before,
+            };
+            *side = side.max(z);
+        }
+        let (most, least) = (after.max(before), after.min(before));
+        let sure = most > same && most - least > SURELY && 2.0 * least < most;
+        // The difference of two z has a variance of 2.
+        let error = significance::tail((most - least) / std::f64::consts::SQRT_2);
+        sure.then_some((if after > before { First::A } else { First::B }, error))
+    }
+}
+
+/// Which VM of a pair goes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum First {
+    /// `b` follows `a`.
+    A,
+    /// `a` follows `b`.
+    B,
+}
+
+/// How closely two VMs move together, -1 to 1: the correlation of their vectors; with the sign of the evidence `z`
+/// where that is of another comparison.
+pub fn strength(a: &[i8], b: &[i8], z: f64) -> f64 {
+    let norm = |x: &[i8]| f64::from(product::dot(x, x)).sqrt();
+    let correlation = f64::from(product::dot(a, b)) / (norm(a) * norm(b)).max(1.0);
+    correlation.abs().min(1.0).copysign(z)
 }
 
 /// When evidence is enough in a park of `vms`.

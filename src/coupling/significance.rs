@@ -46,7 +46,7 @@ impl Significance {
     /// The false discovery rate at which a pair with this evidence would just be reported: bounded by the chance that
     /// any one of all pairs shows as much (Bonferroni).
     pub fn q(&self, z: f64) -> f64 {
-        (Normal::standard().sf(z.abs()) * 4.0 * self.pairs / MARGIN).min(1.0)
+        (tail(z.abs()) * 4.0 * self.pairs / MARGIN).min(1.0)
     }
 
     /// The local false discovery rate if `dependent` of all pairs depend: of two groups, the independent standard normal,
@@ -56,6 +56,11 @@ impl Significance {
         let log_odds = z * z / 2.0 * (1.0 - 1.0 / SPREAD / SPREAD) - SPREAD.ln() + odds.ln();
         1.0 / (1.0 + log_odds.exp())
     }
+}
+
+/// The chance that a standard normal variable exceeds `z`.
+pub fn tail(z: f64) -> f64 {
+    Normal::standard().sf(z)
 }
 
 /// What a standard normal variable exceeds with this chance.

@@ -14,10 +14,14 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
 use super::operators::{PaneStage, Records, Timed, per_pane, per_window};
-use super::{Clusters, Message, Plan, Summary, Window};
+use super::coupled::{self, Scored};
+use super::pairs::held_pairs;
+use super::{Clusters, Message, Method, Plan, Summary, Window};
 use crate::cluster::{self, Clustering, Names, Points};
 use crate::dependencies::{Ensemble, Fact, Held, Verdict};
+use crate::coupling::scores;
 use crate::model;
+use crate::simd::Simd;
 use crate::types::{DeadLetter, Samples, VmId};
 use crate::window::{Refused, Status, VmWindow};
 
@@ -31,8 +35,22 @@ pub fn build(
     sender: Option<SyncSender<Message>>,
     probe: &Probe<u64>,
 ) {
-    let judged = windows(scope.input_from(input), plan);
-    let proposed = ensembles(judged, plan);
+    let said = windows(scope.input_from(input), plan);
+    let judged = said.clone().flat_map(|(said, pane)| match said {
+        Said::Judged(judged) => Some((judged, pane)),
+        Said::Scored(_) => None,
+    });
+    let (proposed, pairs) = match &plan.method {
+        Method::Kmeans { cluster, .. } => (ensembles(judged, cluster, plan.simd), None),
+        Method::Coupling(params) => {
+            let scored = said.flat_map(|(said, pane)| match said {
+                Said::Scored(scored) => Some((scored, pane)),
+                Said::Judged(_) => None,
+            });
+            let (proposed, pairs) = coupled::propose(judged, scored, plan, params);
+            (proposed, Some(held_pairs(pairs, plan.hysteresis)))
+        }
+    };
     let facts = held(proposed.clone(), plan).map(|((fact, diff), pane)| (fact, pane, diff)).as_collection();
     let claimed = facts.clone().flat_map(|fact| match fact {
         Fact::Member(vm, ensemble) => Some((ensemble, vm)),
@@ -42,12 +60,15 @@ pub fn build(
     let members = claimed.reduce(|_, vms, out| {
         out.extend(vms.iter().filter(|_| vms.len() > 1).map(|(vm, n)| ((*vm).clone(), *n)))
     });
-    let by_ensemble = members.clone().arrange_by_key();
-    // K-means proposes one ensemble a VM, and hysteresis then holds one at most (a majority voted for it), so
-    // two VMs share one and a pair appears here once. Were there hubs, it would have to be made distinct.
-    let pairs = by_ensemble
-        .clone()
-        .join_core(by_ensemble, |_, a, b| (a < b).then(|| Fact::Pair(a.clone(), b.clone(), None)));
+    let pairs = match pairs {
+        Some(pairs) => pairs.map(|((fact, diff), pane)| (fact, pane, diff)).as_collection(),
+        None => {
+            let by_ensemble = members.clone().arrange_by_key();
+            // K-means puts a VM into one ensemble, and hysteresis asks for a majority: two VMs share one at most.
+            let pair = |a: &VmId, b: &VmId| (a < b).then(|| Fact::Pair(a.clone(), b.clone(), None));
+            by_ensemble.clone().join_core(by_ensemble, move |_, a, b| pair(a, b))
+        }
+    };
     let others = facts.filter(|fact| !matches!(fact, Fact::Member(..)));
     let members = members.map(|(ensemble, vm)| Fact::Member(vm, ensemble));
     let changes = others
@@ -62,9 +83,18 @@ pub fn build(
     report(changes.concat(summaries), plan, sender).probe_with(probe);
 }
 
-/// What a worker's windows say, on the way to the ensembles.
+/// What a worker's windows say.
 #[derive(Clone, Serialize, Deserialize)]
-enum Judged {
+enum Said {
+    /// Of every VM.
+    Judged(Judged),
+    /// To the coupling engine.
+    Scored(Scored),
+}
+
+/// What a worker's windows say, on the way to the ensembles.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Judged {
     /// A VM's window, with its AR model's coefficients if it is whole.
     Vm { vm: VmId, status: Status, phi: Vec<f64> },
     /// Samples that no window could use.
@@ -73,7 +103,7 @@ enum Judged {
 
 /// What the ensembles say.
 #[derive(Clone, Serialize, Deserialize)]
-enum Proposal {
+pub enum Proposal {
     Vm(VmId, Verdict),
     Window(Summary),
 }
@@ -85,48 +115,64 @@ enum Reported {
     Window(Summary),
 }
 
-fn windows<'s>(samples: Records<'s, Samples>, plan: &Plan) -> Records<'s, Timed<Judged>> {
-    per_pane(samples, "Windows", |run| run.vm.hashed(), Windows::new(plan))
+fn windows<'s>(samples: Records<'s, Samples>, plan: &Plan) -> Records<'s, Timed<Said>> {
+    let workers = samples.scope().peers() as u64;
+    per_pane(samples, "Windows", |run| run.vm.hashed(), Windows::new(plan, workers))
 }
 
 /// One worker's VMs.
 struct Windows {
     plan: Plan,
     vms: HashMap<VmId, VmWindow>,
+    workers: u64,
     /// The last pane that was closed.
     closed: i64,
     refused: Vec<DeadLetter>,
 }
 
 impl Windows {
-    fn new(plan: &Plan) -> Self {
-        Windows { plan: plan.clone(), vms: HashMap::new(), closed: -1, refused: vec![] }
+    fn new(plan: &Plan, workers: u64) -> Self {
+        Windows { plan: plan.clone(), vms: HashMap::new(), workers, closed: -1, refused: vec![] }
     }
 }
 
-impl PaneStage<Samples, Judged> for Windows {
+impl PaneStage<Samples, Said> for Windows {
     fn take(&mut self, run: Samples) {
         let window = self.vms.entry(run.vm.clone()).or_insert_with(|| VmWindow::new(self.closed));
         let refused = window.push(&self.plan.window, &run.host, run.first, &run.cpu_ppm);
         self.refused.extend(refused.into_iter().map(|part| dead_letter(&run, part)));
     }
 
-    fn close(&mut self, pane: u64) -> Vec<Judged> {
+    fn close(&mut self, pane: u64) -> Vec<Said> {
         let plan = &self.plan;
         let whole = pane + 1 >= plan.window.panes() as u64;
         self.closed = pane as i64;
-        let mut judged = vec![];
+        let (mut judged, mut scored) = (vec![], vec![]);
         self.vms.retain(|vm, window| {
             let status = window.close(&plan.window, pane as i64, plan.simd);
             if whole {
-                let view = window.view(0).filter(|_| status == Status::Whole);
-                let phi = view.map_or(vec![], |view| model::fit(&view, plan.order, plan.fit, plan.simd).phi);
+                let works = status == Status::Whole;
+                let mut phi = vec![];
+                match &plan.method {
+                    Method::Kmeans { order, fit, .. } => {
+                        let view = window.view(0).filter(|_| works);
+                        phi = view.map_or(vec![], |view| model::fit(&view, *order, *fit, plan.simd).phi);
+                    }
+                    Method::Coupling(params) => scored.extend(works.then(|| Scored::Vm {
+                        vm: vm.clone(),
+                        host: window.host().cloned(),
+                        scores: scores::scores(window, params, plan.simd),
+                    })),
+                }
                 judged.push(Judged::Vm { vm: vm.clone(), status, phi });
             }
             !window.is_empty()
         });
+        if whole && matches!(plan.method, Method::Coupling(_)) {
+            scored.extend(coupled::sums(&scored, self.workers));
+        }
         judged.extend(self.refused.drain(..).map(Judged::Refused));
-        judged
+        judged.into_iter().map(Said::Judged).chain(scored.into_iter().map(Said::Scored)).collect()
     }
 }
 
@@ -141,13 +187,17 @@ fn dead_letter(run: &Samples, refused: Refused) -> DeadLetter {
     DeadLetter::samples(reason, &part)
 }
 
-fn ensembles<'s>(judged: Records<'s, Timed<Judged>>, plan: &Plan) -> Records<'s, Timed<Proposal>> {
-    let (plan, mut names) = (plan.clone(), Names::default());
-    per_window(judged, "Ensembles", |_| 0, move |_, judged| propose(judged, &plan, &mut names))
+fn ensembles<'s>(
+    judged: Records<'s, Timed<Judged>>,
+    params: &cluster::Params,
+    simd: Simd,
+) -> Records<'s, Timed<Proposal>> {
+    let (params, mut names) = (params.clone(), Names::default());
+    per_window(judged, "Ensembles", |_| 0, move |_, judged| propose(judged, &params, simd, &mut names))
 }
 
 /// One window's ensembles: K-means over the VMs that do something, in order of their identity.
-fn propose(judged: Vec<Judged>, plan: &Plan, names: &mut Names) -> Vec<Proposal> {
+fn propose(judged: Vec<Judged>, params: &cluster::Params, simd: Simd, names: &mut Names) -> Vec<Proposal> {
     let (mut working, mut proposals, mut summary) = (vec![], vec![], Summary::default());
     for record in judged {
         match record {
@@ -162,7 +212,7 @@ fn propose(judged: Vec<Judged>, plan: &Plan, names: &mut Names) -> Vec<Proposal>
     summary.refused.sort();
     working.sort_by(|(a, _), (b, _)| a.cmp(b));
     let (vms, models): (Vec<VmId>, Vec<Vec<f64>>) = working.into_iter().unzip();
-    let clustering = cluster::kmeans(&Points::from_rows(&models), &plan.cluster, plan.simd);
+    let clustering = cluster::kmeans(&Points::from_rows(&models), params, simd);
     proposals.extend(
         vms.iter()
             .zip(ensembles_of(&vms, &clustering, names))
@@ -176,7 +226,7 @@ fn propose(judged: Vec<Judged>, plan: &Plan, names: &mut Names) -> Vec<Proposal>
 }
 
 /// What a VM without a model is.
-fn verdict(status: Status) -> Verdict {
+pub fn verdict(status: Status) -> Verdict {
     match status {
         Status::Gone => Verdict::Gone,
         Status::Idle => Verdict::Idle,
