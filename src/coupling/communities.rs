@@ -1,19 +1,19 @@
 //! Ensembles from evidence about pairs: communities of the dependency graph, in which a hub has several.
 //!
-//! Every pair of VMs *supports* a common ensemble or opposes it: a significant link by [`CAP`], whatever
+//! Every pair of VMs *supports* a common ensemble or opposes it: a significant link by `CAP`, whatever
 //! its size (one link that is wrong must not outvote several that are missing), any other pair by minus
-//! `1 - (z / threshold)^2`, less [`DOUBT`]: what is nearly significant opposes little, what shows nothing most.
+//! `1 - (z / threshold)^2`, less `DOUBT`: what is nearly significant opposes little, what shows nothing most.
 //! A cover by ensembles is worth the support of all pairs that share one, each counted once, less
-//! [`PRICE`] for each further ensemble that a VM is in. We look for a cover that is worth much:
+//! `PRICE` for each further ensemble that a VM is in. We look for a cover that is worth much:
 //!
-//! 1. [`agglomerate`]: average linkage. Of two clusters with a significant link between them, the strongest
+//! 1. `agglomerate`: average linkage. Of two clusters with a significant link between them, the strongest
 //!    mean z first, one is made where that is worth more than nothing, and more than letting one VM be in both.
-//! 2. [`split`]: a cluster comes apart again where that is worth more.
-//! 3. [`refine`]: VMs join further ensembles, or leave, as long as that makes the cover worth more.
+//! 2. `split`: a cluster comes apart again where that is worth more.
+//! 3. `refine`: VMs join further ensembles, or leave, as long as that makes the cover worth more.
 //!
 //! Hence: a chain of four stays whole, one of six does not; a member may lack most of its links in a small
 //! ensemble, and three quarters of them in a large one; one wrong link can bring a VM that has no other to a
-//! group of four at most, and two pairs together, but no larger groups; a hub is in each ensemble in which it is
+//! group of three at most (of a larger one, one member is with it in an ensemble of two), and two pairs together, but no larger groups; a hub is in each ensemble in which it is
 //! linked to about half of the members.
 //!
 //! Limits: a local optimum, not the best cover (that is NP-hard); VMs of two applications that are all

@@ -5,8 +5,8 @@
 //! (Whittaker 1990, *Graphical Models in Applied Multivariate Statistics*, section 5.8; Lauritzen 1996, *Graphical
 //! Models*, proposition 5.2). CPU use measures work with noise, and a member that is measured with noise does
 //! not explain away all that passes through it. So we do not ask whether it is nought, but what share of the
-//! correlation is left: a good part, [`DIRECT_SHARE`], or little, [`INDIRECT_SHARE`]. In between, and
-//! wherever the samples do not tell surely ([`SURE`]), it stays open.
+//! correlation is left: a good part, `DIRECT_SHARE`, or little, `INDIRECT_SHARE`. In between, and
+//! wherever the samples do not tell surely (`SURE`), it stays open.
 //!
 //! What no answer can exclude: a VM that we do not see, or a member whose CPU use shows its work worse than
 //! that of its neighbour does, so that the neighbour seems to stand between (a message broker, seen from its
