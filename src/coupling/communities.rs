@@ -11,10 +11,10 @@
 //! 2. `split`: a cluster comes apart again where that is worth more.
 //! 3. `refine`: VMs join further ensembles, or leave, as long as that makes the cover worth more.
 //!
-//! Hence: a chain of four stays whole, one of six does not; a member may lack most of its links in a small
-//! ensemble, and three quarters of them in a large one; one wrong link can bring a VM that has no other to a
-//! group of three at most (of a larger one, one member is with it in an ensemble of two), and two pairs together, but no larger groups; a hub is in each ensemble in which it is
-//! linked to about half of the members.
+//! Hence: a chain of four stays whole, one of six does not; a member may lack three quarters of its links. One wrong
+//! link can bring a VM that has no other to a group of three at most (of a larger one, one member is with it in an
+//! ensemble of two), and two pairs together, but no larger groups. A hub is in each ensemble with two of whose
+//! four members, three of ten it is linked.
 //!
 //! Limits: a local optimum, not the best cover (that is NP-hard); VMs of two applications that are all
 //! linked to each other are one ensemble. All sums are integers, so their order does not matter;
