@@ -15,6 +15,7 @@ mod ln;
 mod yule_walker;
 
 pub use innovations::innovations;
+pub(crate) use ln::ln;
 pub use yule_walker::{autocovariances, levinson};
 
 /// An autoregressive model: `x[t] = intercept + sum of phi[k - 1] * x[t - k] + innovation`.

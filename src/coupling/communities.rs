@@ -1,20 +1,20 @@
 //! Ensembles from evidence about pairs: communities of the dependency graph, in which a hub has several.
 //!
-//! Every pair of VMs *supports* a common ensemble or opposes it: a significant link by [`CAP`], whatever
+//! Every pair of VMs *supports* a common ensemble or opposes it: a significant link by `CAP`, whatever
 //! its size (one link that is wrong must not outvote several that are missing), any other pair by minus
-//! `1 - (z / threshold)^2`, less [`DOUBT`]: what is nearly significant opposes little, what shows nothing most.
+//! `1 - (z / threshold)^2`, less `DOUBT`: what is nearly significant opposes little, what shows nothing most.
 //! A cover by ensembles is worth the support of all pairs that share one, each counted once, less
-//! [`PRICE`] for each further ensemble that a VM is in. We look for a cover that is worth much:
+//! `PRICE` for each further ensemble that a VM is in. We look for a cover that is worth much:
 //!
-//! 1. [`agglomerate`]: average linkage. Of two clusters with a significant link between them, the strongest
+//! 1. `agglomerate`: average linkage. Of two clusters with a significant link between them, the strongest
 //!    mean z first, one is made where that is worth more than nothing, and more than letting one VM be in both.
-//! 2. [`split`]: a cluster comes apart again where that is worth more.
-//! 3. [`refine`]: VMs join further ensembles, or leave, as long as that makes the cover worth more.
+//! 2. `split`: a cluster comes apart again where that is worth more.
+//! 3. `refine`: VMs join further ensembles, or leave, as long as that makes the cover worth more.
 //!
-//! Hence (with [`CAP`] 3.5 and about 1 for a pair without a link): a chain of four stays whole, one of six does
-//! not; a member may lack most of its links in a small ensemble, and three quarters of them in a large one;
-//! one wrong link joins two VMs that have nobody else, but no two groups; a hub that two or more VMs of an
-//! ensemble are linked to is in it.
+//! Hence: a chain of four stays whole, one of six does not; a member may lack three quarters of its links. One wrong
+//! link can bring a VM that has no other to a group of three at most (of a larger one, one member is with it in an
+//! ensemble of two), and two pairs together, but no larger groups. A hub is in each ensemble with two of whose
+//! four members, three of ten it is linked.
 //!
 //! Limits: a local optimum, not the best cover (that is NP-hard); VMs of two applications that are all
 //! linked to each other are one ensemble. All sums are integers, so their order does not matter;
@@ -62,7 +62,8 @@ pub struct Link {
 /// twice the stronger counts, a link to itself or to a VM that there is not is passed over.
 /// `threshold`: the z from which on a link is significant.
 ///
-/// About n log n for n links; 1 s and 300 MB for 10^5 VMs with 10^6 links.
+/// For n links about n log n: 6 s and 330 MB for 10^5 VMs with 1.4 x 10^6 links, 1.2 x 10^6 of them significant
+/// (a core of an EPYC that others used too).
 pub fn ensembles(vms: usize, links: &[Link], threshold: f64) -> Vec<Vec<u32>> {
     let graph = Graph::new(vms, links, threshold);
     let mut found = refine::refine(&graph, split::split(&graph, agglomerate::agglomerate(&graph)));
@@ -92,7 +93,7 @@ impl Graph {
         for link in links.iter().filter(|l| l.a != l.b && (l.a.max(l.b) as usize) < vms) {
             let opposes = 1.0 - (link.z / threshold).clamp(0.0, 1.0).powi(2);
             let support = if link.significant { CAP } else { -((opposes * MICRO) as i64) - DOUBT };
-            let z = (link.z.max(0.0).min(HIGHEST_Z) * MICRO) as i64;
+            let z = (link.z.clamp(0.0, HIGHEST_Z) * MICRO) as i64;
             all.push((link.a, Tie { to: link.b, support, z }));
             all.push((link.b, Tie { to: link.a, support, z }));
         }

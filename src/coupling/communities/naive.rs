@@ -15,8 +15,8 @@ struct Park {
 pub(super) fn ensembles(vms: usize, links: &[Link], threshold: f64) -> Vec<Vec<u32>> {
     let graph = Graph::new(vms, links, threshold);
     let mut pairs = vec![vec![(ABSENT, 0); vms]; vms];
-    for v in 0..vms {
-        graph.ties(v as u32).iter().for_each(|tie| pairs[v][tie.to as usize] = (tie.support, tie.z));
+    for (v, row) in pairs.iter_mut().enumerate() {
+        graph.ties(v as u32).iter().for_each(|tie| row[tie.to as usize] = (tie.support, tie.z));
     }
     let park = Park { pairs };
     let mut cover: Vec<Set> = park.partition().into_iter().flat_map(|set| park.split(set)).collect();

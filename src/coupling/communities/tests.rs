@@ -40,6 +40,8 @@ fn small_graphs() {
         ("abc def cd", "abc def", "two, and a wrong link"),
         ("abcd efgh ah", "abcd efgh", "two, and a wrong link that is the weakest"),
         ("abcd efgh ae bf", "abcd efgh", "two, and two wrong links"),
+        ("abc cd", "abcd", "a VM with one link, to one of three"),
+        ("abcd de", "abcd de", "to one of four: it has that one for itself"),
         ("abcde a-b", "abcde", "a missing link"),
         ("abcdef a-b c-d e-f", "abcdef", "each lacks one"),
         ("ab bc cd", "abcd", "a chain"),
