@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use lwt::cluster::{self, Clusters};
-use lwt::dependencies::{Engine, Fact, Hysteresis};
+use lwt::dependencies::{Fact, Hysteresis};
 use lwt::model::{Fit, Order};
-use lwt::pipeline::{self, Feed, Message, Plan, RunError, Window};
+use lwt::pipeline::{self, Feed, Message, Method, Plan, RunError, Window};
 use lwt::simd::Simd;
 use lwt::transport::file::{Batch, Progress};
 use lwt::types::{DeadLetter, HostId, Reason, Samples, Tick, VmId};
@@ -12,11 +12,12 @@ use lwt::window::{self, Shape};
 
 fn plan(workers: usize) -> Plan {
     Plan {
-        engine: Engine::Kmeans,
+        method: Method::Kmeans {
+            order: Order::Fixed(4),
+            fit: Fit::YuleWalker,
+            cluster: cluster::Params::new(Clusters::Fixed(2), None, 1).unwrap(),
+        },
         window: window::Params::new(Shape::new(60, 20, 4)).unwrap(),
-        order: Order::Fixed(4),
-        fit: Fit::YuleWalker,
-        cluster: cluster::Params::new(Clusters::Fixed(2), None, 1).unwrap(),
         hysteresis: Hysteresis::new(1, 1).unwrap(),
         aligned: false,
         workers,

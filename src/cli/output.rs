@@ -219,10 +219,9 @@ fn say_list(what: &str, vms: impl Iterator<Item = String>, out: &mut impl Write)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster;
+    use crate::coupling;
     use crate::dependencies::{Evidence, Fact, Hysteresis, Probability};
-    use crate::model::{Fit, Order};
-    use crate::pipeline::Clusters;
+    use crate::pipeline::{Clusters, Method};
     use crate::simd::Simd;
     use crate::window;
 
@@ -283,11 +282,8 @@ mod tests {
     /// The table's lines below the head, blanks as one.
     fn check_table(clusters: Option<Clusters>, expected: &[&str]) {
         let plan = Plan {
-            engine: Engine::Coupling,
-            window: window::Params::new(window::Shape::new(60, 20, 4)).unwrap(),
-            order: Order::Fixed(4),
-            fit: Fit::YuleWalker,
-            cluster: cluster::Params::new(cluster::Clusters::Fixed(2), None, 1).unwrap(),
+            method: Method::Coupling(coupling::Params::new(1000, 60, 20, 0.01).unwrap()),
+            window: window::Params::new(window::Shape::new(60, 20, 10)).unwrap(),
             hysteresis: Hysteresis::new(1, 1).unwrap(),
             aligned: false,
             workers: 1,

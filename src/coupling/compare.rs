@@ -169,7 +169,8 @@ impl Nulls {
     /// one way must exceed that at the same moment, and by far that of lags the other way; jobs that come
     /// again and again follow each other both ways.
     pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(First, f64)> {
-        let lagged = self.comparisons.iter().filter(|(comparison, _)| !matches!(comparison.kind, Kind::Skewed));
+        let lagged =
+            self.comparisons.iter().filter(|(comparison, _)| !matches!(comparison.kind, Kind::Skewed));
         let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
         for (comparison, usual) in lagged {
             let z = usual.whole.z(f64::from(comparison.product(a, b, params, false))).abs();

@@ -122,7 +122,9 @@ impl Params {
     }
     /// The same in seconds.
     pub fn hop_s(&self) -> f64 {
-        self.scales.first().map_or(0.0, |scale| (self.hop / scale.ticks) as f64 * scale.bin_ms as f64 / 1000.0)
+        self.scales
+            .first()
+            .map_or(0.0, |scale| (self.hop / scale.ticks) as f64 * scale.bin_ms as f64 / 1000.0)
     }
     /// The share of what is published that may be false.
     pub fn fdr(&self) -> f64 {

@@ -19,8 +19,8 @@ use super::operators::{Records, Timed, per_window};
 use super::pairs::PairProposal;
 use super::{Plan, Summary};
 use crate::cluster::Names;
-use crate::coupling::compare::{self, First, Nulls};
 use crate::coupling::communities::Link;
+use crate::coupling::compare::{self, First, Nulls};
 use crate::coupling::evidence::{Ledger, Record};
 use crate::coupling::moments::{Moments, Sums};
 use crate::coupling::null::Null;
@@ -99,7 +99,8 @@ pub fn propose<'s>(
         .map(|(judged, pane)| (Gathered::Judged(judged), pane))
         .concat(found.map(|(found, pane)| (Gathered::Found(found), pane)));
     let (params, mut names) = (params.clone(), Names::default());
-    let proposed = per_window(gathered, "Ensembles", |_| 0, move |_, gathered| decide(gathered, &params, &mut names));
+    let proposed =
+        per_window(gathered, "Ensembles", |_| 0, move |_, gathered| decide(gathered, &params, &mut names));
     let vms = proposed.clone().flat_map(|(proposal, pane)| match proposal {
         Decided::Of(vm) => Some((vm, pane)),
         Decided::OfPair(_) => None,
@@ -219,17 +220,17 @@ fn pairs<'s>(
     workers: u64,
 ) -> Records<'s, Timed<Found>> {
     let worker = weighed.scope().index() as u64;
-    let mut comparer = Comparer {
-        plan: plan.clone(),
-        params: params.clone(),
-        worker,
-        workers,
-        ledger: Ledger::default(),
-    };
-    per_window(weighed, "Pairs", |weighed| weighed.to, move |_, mut weighed| {
-        weighed.sort_by(|a, b| a.vm.cmp(&b.vm));
-        comparer.compare(&weighed)
-    })
+    let mut comparer =
+        Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger: Ledger::default() };
+    per_window(
+        weighed,
+        "Pairs",
+        |weighed| weighed.to,
+        move |_, mut weighed| {
+            weighed.sort_by(|a, b| a.vm.cmp(&b.vm));
+            comparer.compare(&weighed)
+        },
+    )
 }
 
 /// One worker's share of the pairs.
@@ -277,7 +278,8 @@ impl Comparer {
 
     /// Follows all pairs of a few VMs.
     fn control(&mut self, sample: &[&Weighed], nulls: &Nulls) {
-        let pairs = sample.iter().enumerate().flat_map(|(i, a)| sample[i + 1..].iter().map(move |b| (*a, *b)));
+        let pairs =
+            sample.iter().enumerate().flat_map(|(i, a)| sample[i + 1..].iter().map(move |b| (*a, *b)));
         let fresh = pairs.map(|(a, b)| {
             let z = nulls.fresh(&a.vector, &b.vector, 0, &self.params);
             ((a.vm.clone(), b.vm.clone()), z)
@@ -341,9 +343,7 @@ impl Comparer {
             z,
             strength: compare::strength(&a.vector, &b.vector, z),
             lag_ms,
-            cause: first.map(|(first, error)| {
-                (if first == First::A { Driver::A } else { Driver::B }, error)
-            }),
+            cause: first.map(|(first, error)| (if first == First::A { Driver::A } else { Driver::B }, error)),
             evidence_s: windows_s.max(record.seconds(hop_s)),
         };
         (found, record)
@@ -458,10 +458,9 @@ impl<'a> Decision<'a> {
     }
 
     fn evidence(&self, one: &Found, dependent: f64) -> Evidence {
-        let cause = one.cause.map(|(driver, error)| Cause {
-            driver,
-            confidence_ppm: Evidence::confidence_ppm(error),
-        });
+        let cause = one
+            .cause
+            .map(|(driver, error)| Cause { driver, confidence_ppm: Evidence::confidence_ppm(error) });
         Evidence {
             strength_ppm: Evidence::strength_ppm(one.strength),
             q: Probability::new(self.significance.q(one.z)),

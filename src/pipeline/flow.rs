@@ -13,13 +13,13 @@ use timely::dataflow::operators::probe::Handle as Probe;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
-use super::operators::{PaneStage, Records, Timed, per_pane, per_window};
 use super::coupled::{self, Scored};
+use super::operators::{PaneStage, Records, Timed, per_pane, per_window};
 use super::pairs::held_pairs;
 use super::{Clusters, Message, Method, Plan, Summary, Window};
 use crate::cluster::{self, Clustering, Names, Points};
-use crate::dependencies::{Ensemble, Fact, Held, Verdict};
 use crate::coupling::scores;
+use crate::dependencies::{Ensemble, Fact, Held, Verdict};
 use crate::model;
 use crate::simd::Simd;
 use crate::types::{DeadLetter, Samples, VmId};
