@@ -12,6 +12,8 @@
 //! that of its neighbour does, so that the neighbour seems to stand between (a message broker, seen from its
 //! subscribers: the publisher predicts them better than it does).
 
+use std::collections::HashMap;
+
 use nalgebra::{Cholesky, DMatrix};
 
 use crate::model::ln;
