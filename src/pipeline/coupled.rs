@@ -472,3 +472,6 @@ impl<'a> Decision<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
