@@ -483,3 +483,6 @@ impl<'a> Decision<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
