@@ -22,6 +22,7 @@ fn plan(workers: usize) -> Plan {
         aligned: false,
         workers,
         simd: Simd::detect(),
+        watch: None,
     }
 }
 

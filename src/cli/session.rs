@@ -42,7 +42,8 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     };
     let shape = Shape { max_missing: config.missing, scales, ..Shape::new(length, hop, max_lag) };
     let window = window::Params::new(shape)?;
-    Ok(Plan { method, window, hysteresis: config.hysteresis, aligned, workers: config.workers, simd })
+    let (hysteresis, workers) = (config.hysteresis, config.workers);
+    Ok(Plan { method, window, hysteresis, aligned, workers, simd, watch: None })
 }
 
 /// The paper's method for windows of `length`, and its largest lag.
