@@ -101,16 +101,20 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     };
     let (watch, sights) = Watch::new([args.one.clone(), args.other.clone()]);
     plan.watch = Some(watch);
-    let mut follower = Follower::new(args, sights);
+    let (mut follower, mut refused) = (Follower::new(args, sights), 0);
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| {
-        if let Happened::Window { window, state, end_ms } = happened {
-            follower.take(window, state, end_ms);
+        match happened {
+            Happened::Window { window, state, end_ms } => follower.take(window, state, end_ms),
+            Happened::Refused(dead) => refused += dead.len(),
+            Happened::Read { .. } => (),
         }
         Ok(())
     })?;
-    failed.map_or(Ok(()), Err)?;
-    anyhow::ensure!(state.windows > 0, "the recording is shorter than one window: give a shorter --window");
+    if refused > 0 {
+        eprintln!("lwt: {refused} times input was refused; lwt analyze says why");
+    }
+    anyhow::ensure!(state.windows > 0, "the recording has no whole window: give a shorter --window");
     follower.check_names()?;
     let length_ms = plan.window.length() as i64 * period_ms as i64;
     let explained = follower.explain(&params, length_ms, period_ms)?;
@@ -121,7 +125,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
         }
         Format::Text => text::print(&explained, out)?,
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
@@ -251,22 +255,12 @@ impl<'a> Follower<'a> {
         for name in self.names {
             let called: Vec<&VmId> = self.vms.iter().filter(|vm| watch::is_called(vm, name)).collect();
             let exact = called.iter().any(|vm| vm.as_str() == name);
-            if let [one, other, ..] = called[..]
-                && !exact
-            {
-                anyhow::bail!("several VMs are called {name}: say {one} or {other}");
-            }
-            if called.is_empty() {
-                let short = |vm: &'a VmId| vm.as_str().rsplit('/').next().unwrap_or_default();
-                let _ = short;
-                let like = |vm: &&VmId| {
-                    let text = vm.as_str();
-                    let last = text.rsplit_once('/').map_or(text, |(_, last)| last);
-                    strsim::jaro_winkler(name, text).max(strsim::jaro_winkler(name, last))
-                };
-                let nearest = self.vms.iter().max_by(|a, b| like(a).total_cmp(&like(b)));
-                let nearest = nearest.map_or(String::new(), |vm| format!("; the nearest is {vm}"));
-                anyhow::bail!("there is no VM {name} in the recording{nearest}");
+            match called[..] {
+                [] => anyhow::bail!("there is no VM {name} in the recording{}", self.nearest(name)),
+                [one, other, ..] if !exact => {
+                    anyhow::bail!("several VMs are called {name}: say {one} or {other}")
+                }
+                _ => (),
             }
         }
         let [a, b] = self.names;
@@ -274,10 +268,25 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
+    fn nearest(&self, name: &str) -> String {
+        let likeness = |vm: &&VmId| {
+            let id = vm.as_str();
+            let last = id.rsplit_once('/').map_or(id, |(_, last)| last);
+            strsim::jaro_winkler(name, id).max(strsim::jaro_winkler(name, last))
+        };
+        let nearest = self.vms.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        nearest.map_or(String::new(), |vm| format!("; the nearest is {vm}"))
+    }
+
     fn explain(self, params: &Params, length_ms: i64, period_ms: u64) -> anyhow::Result<Explained> {
         let found = self.chosen.filter(|chosen| self.at_ms.is_none_or(|at| at == chosen.end_ms));
         let Some(chosen) = found else {
             let asked = self.at_ms.map_or(String::new(), output::time);
+            let whole = self.at_ms == Some(self.nearest_ms);
+            anyhow::ensure!(
+                !whole,
+                "one of the two VMs has not been seen yet in the window that ends at {asked}"
+            );
             anyhow::bail!(
                 "no window ends at {asked}; the nearest one ends at {}",
                 output::time(self.nearest_ms)

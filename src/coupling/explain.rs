@@ -184,9 +184,9 @@ pub struct Moment {
 pub fn explain(sides: [&Side; 2], pair: &Pair, params: &Params) -> Detail {
     let sample: Vec<&[i8]> = pair.sample.iter().take(SAMPLE).map(|vector| &**vector).collect();
     let (a, b) = (&*pair.vectors[0], &*pair.vectors[1]);
-    let comparisons = pair.nulls.each((a, b), pair.skewed, params).enumerate();
+    let comparisons = pair.nulls.each((a, b), pair.skewed, params);
     let counting = pair.nulls.comparisons().nth(pair.by);
-    let compared = comparisons.map(|(_, (comparison, z))| Compared {
+    let compared = comparisons.map(|(comparison, z)| Compared {
         lag_ms: comparison.lag_ms,
         bin_ms: comparison.scale().map(|of| params.scales()[of].bin_ms),
         z: rounded(z),
@@ -303,3 +303,6 @@ fn moments(sides: [&Side; 2], pair: &Pair, counting: &Comparison, params: &Param
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,30 @@ pub fn find<'a>(mut vms: impl Iterator<Item = &'a VmId> + Clone, name: &str) -> 
 pub fn is_called(vm: &VmId, name: &str) -> bool {
     vm.as_str() == name || vm.as_str().rsplit_once('/').is_some_and(|(_, last)| last == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_comes_before_a_name() {
+        let vms = ["h1/db", "h1/web", "h2/db", "web"].map(VmId::new);
+        for (name, at) in [("web", Some(3)), ("h1/web", Some(1)), ("db", Some(0)), ("h1", None), ("", None)] {
+            assert_eq!(find(vms.iter(), name), at, "{name}");
+        }
+        let (watch, _sights) = Watch::new(["web".into(), "db".into()]);
+        assert_eq!(watch.find(vms.iter()), Some((0, 3)));
+        assert!(watch.concerns(&vms[1]) && !watch.concerns(&VmId::new("cache")));
+        let (same, _sights) = Watch::new(["h2/db".into(), "h2/db".into()]);
+        assert_eq!(same.find(vms.iter()), None);
+    }
+
+    #[test]
+    fn sights_wait_for_their_window() {
+        let (watch, mut sights) = Watch::new(["a".into(), "b".into()]);
+        for end in [60, 120, 60] {
+            watch.tell(end, Sight::Proposed(VmId::new("a"), VmId::new("b")));
+        }
+        assert_eq!([60, 60, 120].map(|end| sights.of(end).len()), [2, 0, 1]);
+    }
+}

@@ -54,10 +54,10 @@ fn held(told: &Explained, out: &mut impl Write) -> io::Result<()> {
         if dependency.windows == 1 { "1 window".into() } else { format!("{} windows", dependency.windows) };
     writeln!(
         out,
-        "held dependent for {windows}: strength {}, confidence {}, q {}; {direct}; {cause}",
-        number(dependency.strength),
+        "held dependent for {windows}: strength {:.2}, confidence {}, q {:e}; {direct}; {cause}",
+        dependency.strength.unwrap_or_default(),
         number(dependency.confidence),
-        number(dependency.q)
+        dependency.q.unwrap_or_default()
     )
 }
 
