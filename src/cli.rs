@@ -13,6 +13,7 @@ mod analyze;
 mod check;
 mod demo;
 mod evaluate;
+mod explain;
 mod output;
 mod progress;
 mod run;
@@ -37,6 +38,7 @@ enum Command {
     Demo(demo::Args),
     Analyze(Box<analyze::Args>),
     Run(run::Args),
+    Explain(explain::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
     Check(check::Args),
@@ -82,6 +84,7 @@ fn dispatch(command: Command, raw: RawConfig) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args, raw, &mut out)?,
         Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
         Command::Run(args) => run::run(&args, raw, &mut out)?,
+        Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,
         Command::Check(args) => check::run(&args, raw, &mut out)?,

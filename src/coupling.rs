@@ -13,6 +13,7 @@
 pub mod communities;
 pub mod compare;
 pub mod evidence;
+pub mod explain;
 pub mod moments;
 pub mod null;
 mod params;

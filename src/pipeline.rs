@@ -13,6 +13,7 @@ mod driver;
 mod flow;
 mod operators;
 mod pairs;
+pub mod watch;
 
 use crate::cluster;
 use crate::coupling;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub workers: usize,
     /// Vector instructions.
     pub simd: Simd,
+    /// A pair that somebody wants to see judged, by the coupling engine.
+    pub watch: Option<watch::Watch>,
 }
 
 /// How dependencies are found.

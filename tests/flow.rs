@@ -37,6 +37,7 @@ fn plan(method: Method, shape: Shape) -> Plan {
         aligned: false,
         workers: 1,
         simd: Simd::detect(),
+        watch: None,
     }
 }
 

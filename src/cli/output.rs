@@ -288,6 +288,7 @@ mod tests {
             aligned: false,
             workers: 1,
             simd: Simd::detect(),
+            watch: None,
         };
         let (state, last) = (state(), Summary { judged: 5, clusters, ..Summary::default() });
         let outcome = Outcome { state: &state, plan: &plan, period_ms: 1000, last: &last, samples: 1 };

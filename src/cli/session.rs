@@ -43,7 +43,8 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     };
     let shape = Shape { max_missing: config.missing, scales, ..Shape::new(length, hop, max_lag) };
     let window = window::Params::new(shape)?;
-    Ok(Plan { method, window, hysteresis: config.hysteresis, aligned, workers: config.workers, simd })
+    let (hysteresis, workers) = (config.hysteresis, config.workers);
+    Ok(Plan { method, window, hysteresis, aligned, workers, simd, watch: None })
 }
 
 /// What to do about windows in which VMs cannot be compared.

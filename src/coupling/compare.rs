@@ -41,8 +41,26 @@ enum Kind {
 }
 
 impl Comparison {
+    /// The scale with this index alone, `b` some bins after `a`.
+    pub fn alone(of: usize, lag: isize, params: &Params) -> Self {
+        let scales = params.scales();
+        Comparison {
+            lag_ms: lag as i64 * scales[of].bin_ms as i64,
+            shifts: (0..scales.len()).map(|scale| (scale == of).then_some(lag)).collect(),
+            kind: if lag == 0 { Kind::Single(of) } else { Kind::Lagged(of) },
+        }
+    }
+
+    /// The index of the scale that it compares alone; none if it compares all.
+    pub fn scale(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Single(of) | Kind::Lagged(of) => Some(of),
+            Kind::Plain | Kind::Skewed => None,
+        }
+    }
+
     /// The product of `a` and `b`; of the last `hop` ticks only if `fresh`.
-    fn product(&self, a: &[i8], b: &[i8], params: &Params, fresh: bool) -> i32 {
+    pub fn product(&self, a: &[i8], b: &[i8], params: &Params, fresh: bool) -> i32 {
         self.parts(params, fresh).map(|(x, y)| product::dot(&a[x], &b[y])).sum()
     }
 
@@ -90,6 +108,14 @@ struct Usual {
     fresh: Null,
     /// The median energy.
     energy: f64,
+}
+
+impl Usual {
+    /// By what a pair with this energy is divided: a few moments at which much happens in both are not much evidence.
+    /// Half-way (in powers) to a sum that is scaled by its own energy, which a few moments can never make large.
+    fn few_moments(&self, energy: f64) -> f64 {
+        (energy / self.energy.max(1.0)).max(1.0).sqrt().sqrt()
+    }
 }
 
 /// What the comparisons of a pair say.
@@ -142,16 +168,30 @@ impl Nulls {
             }
             let product = f64::from(comparison.product(a, b, params, false));
             let mut z = usual.whole.z(product) * if by == 0 { 1.0 } else { self.significance.discount() };
-            // A few moments at which much happens in both are not much evidence: half-way (in powers) to a sum that is
-            // scaled by its own energy, which a few moments can never make large.
             if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
-                z /= (comparison.energy(a, b, params) / usual.energy.max(1.0)).max(1.0).sqrt().sqrt();
+                z /= usual.few_moments(comparison.energy(a, b, params));
             }
             if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
                 best = Judged { z, by, lag_ms: comparison.lag_ms };
             }
         }
         best
+    }
+
+    /// What each comparison says of a pair, as [`Nulls::judge`] counts it.
+    pub fn each<'a>(
+        &'a self,
+        (a, b): (&'a [i8], &'a [i8]),
+        skewed: bool,
+        params: &'a Params,
+    ) -> impl Iterator<Item = (&'a Comparison, f64)> + 'a {
+        let made =
+            self.comparisons.iter().filter(move |(comparison, _)| comparison.kind != Kind::Skewed || skewed);
+        made.map(move |(comparison, usual)| {
+            let discount = if comparison.kind == Kind::Plain { 1.0 } else { self.significance.discount() };
+            let z = usual.whole.z(f64::from(comparison.product(a, b, params, false))) * discount;
+            (comparison, z / usual.few_moments(comparison.energy(a, b, params)))
+        })
     }
 
     /// The evidence of the last hop alone, by the comparison with this index.
@@ -215,16 +255,12 @@ fn comparisons(params: &Params) -> Vec<Comparison> {
     let scales = params.scales();
     let plain = Comparison { lag_ms: 0, shifts: vec![Some(0); scales.len()], kind: Kind::Plain };
     let both = |most: isize| (1..=most).flat_map(|lag| [lag, -lag]);
-    let alone = |i: usize, lag: isize, kind: Kind| Comparison {
-        lag_ms: lag as i64 * scales[i].bin_ms as i64,
-        shifts: (0..scales.len()).map(|of| (of == i).then_some(lag)).collect(),
-        kind,
-    };
-    let singles = (0..scales.len()).filter(|i| scales[*i].most_lag > 0).map(|i| alone(i, 0, Kind::Single(i)));
+    let alone = |i: usize, lag: isize| Comparison::alone(i, lag, params);
+    let singles = (0..scales.len()).filter(|i| scales[*i].most_lag > 0).map(|i| alone(i, 0));
     let lagged = scales
         .iter()
         .enumerate()
-        .flat_map(|(i, scale)| both(scale.most_lag as isize).map(move |lag| alone(i, lag, Kind::Lagged(i))));
+        .flat_map(|(i, scale)| both(scale.most_lag as isize).map(move |lag| alone(i, lag)));
     let finest_ms = scales.first().map_or(i64::MAX, |scale| scale.bin_ms as i64);
     let skewed = both((SKEW_MS / finest_ms) as isize).map(|lag| {
         let lag_ms = lag as i64 * finest_ms;

@@ -41,6 +41,11 @@ pub fn innovations(view: &View<'_>, scale: &Scale, simd: Simd) -> Vec<f64> {
     work.innovations
 }
 
+/// The period of the schedule, in bins, that innovations of one scale are freed of, if the VM has one.
+pub fn period_bins(view: &View<'_>, scale: &Scale) -> Option<usize> {
+    schedule::find(view.samples, scale.bin_ms).map(|schedule| schedule.period)
+}
+
 #[derive(Default)]
 struct Work {
     innovations: Vec<f64>,

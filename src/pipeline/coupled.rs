@@ -17,11 +17,13 @@ use timely::dataflow::operators::vec::Map;
 use super::flow::{self, Judged, Proposal};
 use super::operators::{Records, Timed, per_window};
 use super::pairs::PairProposal;
+use super::watch::Sight;
 use super::{Plan, Summary};
 use crate::cluster::Names;
 use crate::coupling::communities::Link;
 use crate::coupling::compare::{self, First, Nulls};
 use crate::coupling::evidence::{Ledger, Record};
+use crate::coupling::explain::{self, Pair};
 use crate::coupling::moments::{Moments, Sums};
 use crate::coupling::null::Null;
 use crate::coupling::search::{self, Block};
@@ -99,9 +101,17 @@ pub fn propose<'s>(
     let gathered = judged
         .map(|(judged, pane)| (Gathered::Judged(judged), pane))
         .concat(found.map(|(found, pane)| (Gathered::Found(found), pane)));
-    let (params, mut names) = (params.clone(), Names::default());
-    let proposed =
-        per_window(gathered, "Ensembles", |_| 0, move |_, gathered| decide(gathered, &params, &mut names));
+    let (plan, params, mut names) = (plan.clone(), params.clone(), Names::default());
+    let proposed = per_window(
+        gathered,
+        "Ensembles",
+        |_| 0,
+        move |pane, gathered| {
+            let decided = decide(gathered, &params, &mut names);
+            show(&decided, &plan, pane);
+            decided
+        },
+    );
     let vms = proposed.clone().flat_map(|(proposal, pane)| match proposal {
         Decided::Of(vm) => Some((vm, pane)),
         Decided::OfPair(_) => None,
@@ -118,6 +128,19 @@ pub fn propose<'s>(
 enum Decided {
     Of(Proposal),
     OfPair(PairProposal),
+}
+
+/// Shows that a watched pair is proposed.
+fn show(decided: &[Decided], plan: &Plan, pane: u64) {
+    let Some(watch) = &plan.watch else { return };
+    for one in decided {
+        if let Decided::OfPair(PairProposal::Pair(a, b, _)) = one
+            && watch.concerns(a)
+            && watch.concerns(b)
+        {
+            watch.tell(plan.window.pane_start(pane as i64 + 1), Sight::Proposed(a.clone(), b.clone()));
+        }
+    }
 }
 
 fn vectors<'s>(
@@ -227,9 +250,9 @@ fn pairs<'s>(
         weighed,
         "Pairs",
         |weighed| weighed.to,
-        move |_, mut weighed| {
+        move |pane, mut weighed| {
             weighed.sort_by(|a, b| a.vm.cmp(&b.vm));
-            comparer.compare(&weighed)
+            comparer.compare(pane, &weighed)
         },
     )
 }
@@ -251,7 +274,7 @@ const WORTH_KEEPING: f64 = 2.0;
 
 impl Comparer {
     /// Judges this worker's pairs of a window; `weighed` in order of VM.
-    fn compare(&mut self, weighed: &[Weighed]) -> Vec<Found> {
+    fn compare(&mut self, pane: u64, weighed: &[Weighed]) -> Vec<Found> {
         let Some(vms) = weighed.first().map(|one| one.vms as usize) else { return vec![] };
         let mut sample: Vec<&Weighed> = weighed.iter().collect();
         sample.sort_by_cached_key(|one| (one.vm.hashed(), one.vm.clone()));
@@ -261,6 +284,7 @@ impl Comparer {
         self.control(&sample[..sample.len().min(CONTROLS)], &nulls);
         let candidates = self.candidates(weighed, vms, &nulls);
         let window = Window { weighed, null: self.ledger.null(), nulls };
+        self.show(pane, &window, &sample);
         let mut before = std::mem::take(&mut self.ledger.records);
         let mut pairs = candidates.clone();
         pairs.extend(before.keys().filter_map(|(a, b)| Some((window.position(a)?, window.position(b)?))));
@@ -275,6 +299,29 @@ impl Comparer {
             found.push(one);
         }
         found
+    }
+
+    /// Shows how the watched pair is judged, whether or not it is worth judging.
+    fn show(&self, pane: u64, window: &Window<'_>, sample: &[&Weighed]) {
+        let Some(watch) = &self.plan.watch else { return };
+        let Some((i, j)) = watch.find(window.weighed.iter().map(|one| &one.vm)) else { return };
+        let (a, b) = (&window.weighed[i], &window.weighed[j]);
+        let before = self.ledger.records.get(&(a.vm.clone(), b.vm.clone())).copied();
+        let skewed = a.host != b.host;
+        let judged = window.nulls.judge(&a.vector, &b.vector, skewed, &self.params);
+        let (found, record) = self.judge(window, (a, b), before);
+        let recorded_z = if record.z() == 0.0 { 0.0 } else { window.null.z(record.z()) };
+        let pair = Pair {
+            vectors: [a.vector.clone(), b.vector.clone()],
+            sample: sample.iter().take(explain::SAMPLE).map(|one| one.vector.clone()).collect(),
+            nulls: window.nulls.clone(),
+            skewed,
+            judged,
+            recorded_z,
+            by: if found.z == judged.z { judged.by } else { record.by },
+        };
+        let end = self.plan.window.pane_start(pane as i64 + 1);
+        watch.tell(end, Sight::Pair(a.vm.clone(), b.vm.clone(), pair));
     }
 
     /// Follows all pairs of a few VMs.

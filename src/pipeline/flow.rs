@@ -16,8 +16,10 @@ use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 use super::coupled::{self, Scored};
 use super::operators::{PaneStage, Records, Timed, per_pane, per_window};
 use super::pairs::held_pairs;
+use super::watch::Sight;
 use super::{Clusters, Message, Method, Plan, Summary, Window};
 use crate::cluster::{self, Clustering, Names, Points};
+use crate::coupling::explain::Side;
 use crate::coupling::scores;
 use crate::dependencies::{Ensemble, Fact, Held, Verdict};
 use crate::model;
@@ -164,6 +166,7 @@ impl PaneStage<Samples, Said> for Windows {
                         scores: scores::scores(window, params, plan.simd),
                     })),
                 }
+                show(plan, vm, (&*window, status), pane);
                 judged.push(Judged::Vm { vm: vm.clone(), status, phi });
             }
             !window.is_empty()
@@ -173,6 +176,16 @@ impl PaneStage<Samples, Said> for Windows {
         }
         judged.extend(self.refused.drain(..).map(Judged::Refused));
         judged.into_iter().map(Said::Judged).chain(scored.into_iter().map(Said::Scored)).collect()
+    }
+}
+
+/// Shows the window of a VM that is watched, closed with this status.
+fn show(plan: &Plan, vm: &VmId, (window, status): (&VmWindow, Status), pane: u64) {
+    if let (Some(watch), Method::Coupling(params)) = (&plan.watch, &plan.method)
+        && watch.concerns(vm)
+    {
+        let side = Side::new(window, status, params, plan.simd);
+        watch.tell(plan.window.pane_start(pane as i64 + 1), Sight::Vm(vm.clone(), side));
     }
 }
 

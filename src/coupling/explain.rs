@@ -1,0 +1,308 @@
+//! Why two VMs are held dependent, or not: what the engine made of one pair in one window, taken apart. It
+//! judges nothing anew: the vectors, the nulls and the verdict are the engine's own.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::compare::{Comparison, Judged, Nulls};
+use super::null::Null;
+use super::params::{ORDER, Params, Scale, UNIT};
+use super::{product, scores};
+use crate::simd::Simd;
+use crate::window::{Status, VmWindow};
+
+pub mod reason;
+
+/// VMs whose pairs say what is usual at one scale: 128 have 8,128.
+pub const SAMPLE: usize = 128;
+/// The same for its lags: 32 have 496, times 20 lags.
+const LAG_SAMPLE: usize = 32;
+/// Lags at scales whose lags the engine does not look at, in bins each way.
+const FINE_LAGS: usize = 10;
+/// Independent pairs stay within so many standard deviations 95 % of the time.
+const BAND: f64 = 1.96;
+/// How many moments are listed.
+const MOMENTS: usize = 8;
+
+/// One VM's window, as the engine saw it.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Whether it can be judged.
+    pub status: Status,
+    /// Its samples at each scale, ppm of one core; none if the VM is gone.
+    pub samples: Vec<Vec<u32>>,
+    /// Its innovations at each scale, likewise; none unless the window was judged.
+    pub innovations: Vec<Vec<f64>>,
+    /// The period of the schedule that they were freed of, at each scale, ms.
+    pub periods_ms: Vec<Option<u64>>,
+    /// Its scores.
+    pub scores: Vec<i8>,
+}
+
+impl Side {
+    /// Takes a window apart that was closed with this `status`.
+    pub fn new(window: &VmWindow, status: Status, params: &Params, simd: Simd) -> Self {
+        let views: Vec<_> = params
+            .scales()
+            .iter()
+            .enumerate()
+            .filter_map(|(i, scale)| Some((window.view(i)?, scale)))
+            .collect();
+        let judged = if status == Status::Whole { &views[..] } else { &[] };
+        let period = |(view, scale): &(_, &Scale)| {
+            scores::period_bins(view, scale).map(|bins| bins as u64 * scale.bin_ms)
+        };
+        Side {
+            status,
+            samples: views.iter().map(|(view, _)| view.samples.to_vec()).collect(),
+            innovations: judged.iter().map(|(view, scale)| scores::innovations(view, scale, simd)).collect(),
+            periods_ms: judged.iter().map(period).collect(),
+            scores: if judged.is_empty() { vec![] } else { scores::scores(window, params, simd) },
+        }
+    }
+
+    /// How much of what the VM does is more than measurement: the mean square of its scores, 0 to 1.
+    pub fn power(&self) -> f64 {
+        let squares = self.scores.iter().map(|&score| (f64::from(score) / UNIT).powi(2)).sum::<f64>();
+        squares / self.scores.len().max(1) as f64
+    }
+
+    fn unweighted(&self, params: &Params) -> Vec<i8> {
+        let factors =
+            params.scales().iter().flat_map(|scale| std::iter::repeat_n(scale.factor, scale.values()));
+        self.scores
+            .iter()
+            .zip(factors)
+            .map(|(&score, factor)| (f64::from(score) * factor).round() as i8)
+            .collect()
+    }
+}
+
+/// One pair of a window, as the engine judged it.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The vectors of the two.
+    pub vectors: [Arc<[i8]>; 2],
+    /// Those of some VMs, whoever they are.
+    pub sample: Vec<Arc<[i8]>>,
+    /// What independent pairs look like.
+    pub nulls: Nulls,
+    /// Whether their clocks may differ.
+    pub skewed: bool,
+    /// What the window says.
+    pub judged: Judged,
+    /// What was recorded before says, in standard deviations; 0 if there is too little of it.
+    pub recorded_z: f64,
+    /// The comparison that counts: the window's or the record's.
+    pub by: usize,
+}
+
+impl Pair {
+    /// The evidence that counts: the window's or the recorded, whichever says more.
+    pub fn z(&self) -> f64 {
+        if self.recorded_z.abs() > self.judged.z.abs() { self.recorded_z } else { self.judged.z }
+    }
+    /// By how much `b` follows `a` in the comparison that counts, ms.
+    pub fn lag_ms(&self) -> i64 {
+        self.nulls.lag_ms(self.by)
+    }
+}
+
+/// What speaks for and against a pair, by scale, lag and moment.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Detail {
+    /// Standard deviations beyond what independent pairs show, if moments that move everybody counted in full.
+    pub unweighted_z: f64,
+    /// For each VM how much of what it does is more than measurement, 0 to 1.
+    pub power: [f64; 2],
+    /// At each scale by itself.
+    pub scales: Vec<AtScale>,
+    /// What the engine compares.
+    pub comparisons: Vec<Compared>,
+    /// The moments that say most.
+    pub moments: Vec<Moment>,
+}
+
+/// What one scale says.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct AtScale {
+    /// The length of a bin, ms.
+    pub bin_ms: u64,
+    /// Innovations in a window.
+    pub values: usize,
+    /// The correlation of what counts of them, at the same moment.
+    pub correlation: f64,
+    /// Where 95 % of independent pairs of such VMs would have theirs.
+    pub band: [f64; 2],
+    /// The same in standard deviations of independent pairs.
+    pub z: f64,
+    /// And some time apart, of which [`AtScale::z`] is the one at lag 0.
+    pub lags: Vec<AtLag>,
+    /// The period of the schedule that each VM was freed of, ms.
+    pub periods_ms: [Option<u64>; 2],
+}
+
+/// What one lag says, at one scale.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct AtLag {
+    /// By how much `b` follows `a`, ms.
+    pub lag_ms: i64,
+    /// Standard deviations of independent pairs.
+    pub z: f64,
+}
+
+/// One of the engine's comparisons.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Compared {
+    /// By how much `b` follows `a`, ms.
+    pub lag_ms: i64,
+    /// The length of a bin, ms; none if all scales are compared together.
+    pub bin_ms: Option<u64>,
+    /// Standard deviations of independent pairs, corrected for how many comparisons there are.
+    pub z: f64,
+    /// Whether it is the one that counts.
+    pub counts: bool,
+}
+
+/// A moment, what both VMs did at it, and what that says.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Moment {
+    /// When it began, for each VM, ms since the window began: apart if one follows the other.
+    pub start_ms: [u64; 2],
+    /// How long it was, ms.
+    pub length_ms: u64,
+    /// How much CPU each VM used, ppm of one core.
+    pub cpu_ppm: [u32; 2],
+    /// How much more than its model expected.
+    pub unexpected_ppm: [i64; 2],
+    /// Its share of all that speaks for what was found.
+    pub share: f64,
+}
+
+/// Takes a pair apart.
+pub fn explain(sides: [&Side; 2], pair: &Pair, params: &Params) -> Detail {
+    let sample: Vec<&[i8]> = pair.sample.iter().take(SAMPLE).map(|vector| &**vector).collect();
+    let (a, b) = (&*pair.vectors[0], &*pair.vectors[1]);
+    let comparisons = pair.nulls.each((a, b), pair.skewed, params);
+    let counting = pair.nulls.comparisons().nth(pair.by);
+    let compared = comparisons.map(|(comparison, z)| Compared {
+        lag_ms: comparison.lag_ms,
+        bin_ms: comparison.scale().map(|of| params.scales()[of].bin_ms),
+        z: rounded(z),
+        counts: Some(comparison) == counting,
+    });
+    let scales = (0..params.scales().len()).map(|of| at_scale(of, sides, (a, b), &sample, params));
+    Detail {
+        unweighted_z: rounded(unweighted_z(sides, &sample, params)),
+        power: sides.map(|side| rounded(side.power())),
+        scales: scales.collect(),
+        comparisons: compared.collect(),
+        moments: counting.map_or(vec![], |counting| moments(sides, pair, counting, params)),
+    }
+}
+
+/// Three digits after the point: more is not known of any of these.
+fn rounded(x: f64) -> f64 {
+    (x * 1000.0).round() / 1000.0
+}
+
+fn pairs<'a>(vms: &'a [&'a [i8]]) -> impl Iterator<Item = (&'a [i8], &'a [i8])> {
+    vms.iter().enumerate().flat_map(|(i, a)| vms[i + 1..].iter().map(|b| (*a, *b)))
+}
+
+fn norm(x: &[i8]) -> f64 {
+    f64::from(product::dot(x, x)).sqrt().max(1.0)
+}
+
+/// The correlation of the vectors without weights, as one of the sample's.
+fn unweighted_z(sides: [&Side; 2], sample: &[&[i8]], params: &Params) -> f64 {
+    let correlation = |(a, b): (&[i8], &[i8])| f64::from(product::dot(a, b)) / norm(a) / norm(b);
+    let [a, b] = sides.map(|side| side.unweighted(params));
+    Null::left(&mut pairs(sample).map(correlation).collect::<Vec<f64>>()).z(correlation((&a, &b)))
+}
+
+fn at_scale(
+    of: usize,
+    sides: [&Side; 2],
+    (a, b): (&[i8], &[i8]),
+    sample: &[&[i8]],
+    params: &Params,
+) -> AtScale {
+    let scale = &params.scales()[of];
+    let product =
+        |a: &[i8], b: &[i8], lag| f64::from(Comparison::alone(of, lag, params).product(a, b, params, false));
+    let same = Null::left(&mut pairs(sample).map(|(a, b)| product(a, b, 0)).collect::<Vec<f64>>());
+    let most = if scale.most_lag > 0 { scale.most_lag } else { FINE_LAGS.min(scale.bins / 4) } as isize;
+    let apart = || (-most..=most).filter(|lag| *lag != 0);
+    let few = &sample[..sample.len().min(LAG_SAMPLE)];
+    let others = pairs(few).flat_map(|(a, b)| apart().map(move |lag| product(a, b, lag)));
+    let later = Null::both(&mut others.collect::<Vec<f64>>());
+    let z = |lag: isize| if lag == 0 { same } else { later }.z(product(a, b, lag));
+    let norms = norm(&a[scale.range()]) * norm(&b[scale.range()]);
+    let edge = |side: f64| rounded((same.centre + side * BAND * same.spread) / norms);
+    AtScale {
+        bin_ms: scale.bin_ms,
+        values: scale.values(),
+        correlation: rounded(product(a, b, 0) / norms),
+        band: [edge(-1.0), edge(1.0)],
+        z: rounded(z(0)),
+        lags: (-most..=most)
+            .map(|lag| AtLag { lag_ms: lag as i64 * scale.bin_ms as i64, z: rounded(z(lag)) })
+            .collect(),
+        periods_ms: sides.map(|side| side.periods_ms.get(of).copied().flatten()),
+    }
+}
+
+/// One product of two scores.
+struct Term {
+    product: i32,
+    scale: usize,
+    /// The bins, of each VM's window.
+    bins: [usize; 2],
+}
+
+/// The moments that speak most for what was found; of those that overlap the one that says most.
+fn moments(sides: [&Side; 2], pair: &Pair, counting: &Comparison, params: &Params) -> Vec<Moment> {
+    let sign = if pair.z() < 0.0 { -1 } else { 1 };
+    let (a, b) = (&pair.vectors[0], &pair.vectors[1]);
+    let mut terms: Vec<Term> = vec![];
+    for (x, y) in counting.parts(params, false) {
+        let Some(of) = params.scales().iter().position(|scale| scale.range().contains(&x.start)) else {
+            continue;
+        };
+        let bin = |at: usize| at - params.scales()[of].start + ORDER;
+        let term = |(x, y): (usize, usize)| Term {
+            product: sign * i32::from(a[x]) * i32::from(b[y]),
+            scale: of,
+            bins: [bin(x), bin(y)],
+        };
+        terms.extend(x.zip(y).map(term).filter(|term| term.product > 0));
+    }
+    let all: f64 = terms.iter().map(|term| f64::from(term.product)).sum();
+    terms.sort_by_key(|term| (-term.product, term.scale, term.bins));
+    let mut found: Vec<Moment> = vec![];
+    for Term { product, scale: of, bins } in terms {
+        let bin_ms = params.scales()[of].bin_ms;
+        let [start, _] = bins.map(|bin| bin as u64 * bin_ms);
+        let overlaps = |m: &Moment| m.start_ms[0] < start + bin_ms && start < m.start_ms[0] + m.length_ms;
+        if found.iter().any(overlaps) {
+            continue;
+        }
+        let each = |which: usize| (&sides[which].samples[of], &sides[which].innovations[of], bins[which]);
+        found.push(Moment {
+            start_ms: bins.map(|bin| bin as u64 * bin_ms),
+            length_ms: bin_ms,
+            cpu_ppm: [0, 1].map(each).map(|(samples, _, bin)| samples[bin]),
+            unexpected_ppm: [0, 1].map(each).map(|(_, news, bin)| news[bin - ORDER].round() as i64),
+            share: rounded(f64::from(product) / all),
+        });
+        if found.len() == MOMENTS {
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;
