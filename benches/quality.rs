@@ -157,8 +157,9 @@ fn coupling(all: &[Recording]) {
     for period in ["100ms", "1s"] {
         row(period, all, |of| {
             let windows = analyze(&of.trace, &["--period", period]);
-            let scores: Vec<_> = windows.iter().map(|found| of.edges.score(&found.dependencies)).collect();
-            evaluate::mean_edges(&scores).map(share).join(" / ")
+            let told = windows.iter().flat_map(|found| &found.dependencies).any(|one| one.direct.is_some());
+            let scored = windows.iter().filter(|_| told).map(|found| of.edges.score(&found.dependencies));
+            evaluate::mean_edges(&scored.collect::<Vec<_>>()).map(share).join(" / ")
         });
     }
 }

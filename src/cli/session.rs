@@ -50,7 +50,7 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
 /// What to do about windows in which VMs cannot be compared.
 fn other_window(error: &coupling::ParamsError) -> &'static str {
     match error {
-        coupling::ParamsError::Short { .. } => "give a longer --window, or samples of a shorter --period",
+        coupling::ParamsError::Short { .. } => "give a longer --window or a shorter --period",
         coupling::ParamsError::Long { .. } => "give a shorter --window or a longer --period",
     }
 }

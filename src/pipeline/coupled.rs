@@ -223,16 +223,28 @@ fn places(place: Place, workers: u64) -> Vec<u64> {
     to
 }
 
-/// The blocks of pairs that `worker` compares, as groups of VMs: those within its own (`None`), those of its own with
-/// each of the groups that follow, up to half of all. Two groups that are opposite are compared by both their
-/// workers: by one with the lower half of the first, by the other with its upper half.
-fn blocks(worker: u64, workers: u64) -> Vec<((u64, Option<bool>), Option<u64>)> {
-    let mut blocks = vec![((worker, None), None)];
-    blocks.extend((1..=(workers - 1) / 2).map(|ahead| ((worker, None), Some((worker + ahead) % workers))));
+/// VMs of the group `left` (of all of it, or only of its upper or lower half) that are compared with those of
+/// `right`, or with each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Groups {
+    left: u64,
+    upper: Option<bool>,
+    right: Option<u64>,
+}
+
+/// The blocks of pairs that `worker` compares: those within its own group, those of its own with each of the groups
+/// that follow, up to half of all. Two groups that are opposite are compared by both their workers: by one with the
+/// lower half of the first, by the other with its upper half.
+fn blocks(worker: u64, workers: u64) -> Vec<Groups> {
+    let own = Groups { left: worker, upper: None, right: None };
+    let mut blocks = vec![own];
+    blocks.extend(
+        (1..=(workers - 1) / 2).map(|ahead| Groups { right: Some((worker + ahead) % workers), ..own }),
+    );
     let half = workers / 2;
     if workers.is_multiple_of(2) {
         let first = worker % half;
-        blocks.push(((first, Some(worker >= half)), Some(first + half)));
+        blocks.push(Groups { left: first, upper: Some(worker >= half), right: Some(first + half) });
     }
     blocks
 }
@@ -345,8 +357,8 @@ impl Comparer {
             (0..weighed.len()).filter(of).collect()
         };
         let mut found = BTreeSet::new();
-        for (left, right) in blocks(self.worker, self.workers) {
-            let left = group(left.0, left.1);
+        for Groups { left, upper, right } in blocks(self.worker, self.workers) {
+            let left = group(left, upper);
             let right = right.map(|right| group(right, None));
             let vectors = |of: &[usize]| of.iter().map(|at| &*weighed[*at].vector).collect::<Vec<&[i8]>>();
             let (lefts, rights) = (vectors(&left), right.as_deref().map(vectors));
@@ -437,7 +449,7 @@ fn decide(gathered: Vec<Gathered>, params: &Params, names: &mut Names) -> Vec<De
     found.sort_by(|one, other| (&one.a, &one.b).cmp(&(&other.a, &other.b)));
     let judged = Decision::new(&working, found, params);
     decided.extend(judged.verdicts(names).into_iter().map(Decided::Of));
-    decided.extend(judged.pairs().map(|pair| Decided::OfPair(pair)));
+    decided.extend(judged.pairs().map(Decided::OfPair));
     summary.judged = working.len();
     decided.push(Decided::OfPair(PairProposal::Window { gone }));
     decided.push(Decided::Of(Proposal::Window(summary)));

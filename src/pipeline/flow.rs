@@ -205,7 +205,7 @@ fn ensembles<'s>(
     params: &cluster::Params,
     simd: Simd,
 ) -> Records<'s, Timed<Proposal>> {
-    let (params, mut names) = (params.clone(), Names::default());
+    let (params, mut names) = (*params, Names::default());
     per_window(judged, "Ensembles", |_| 0, move |_, judged| propose(judged, &params, simd, &mut names))
 }
 

@@ -9,7 +9,7 @@ fn compared(worker: u64, workers: u64, a: Place, b: Place) -> usize {
     let within = |place: Place, group: u64, upper: Option<bool>| {
         place.group == group && upper.is_none_or(|u| place.upper == u)
     };
-    let compares = |((left, upper), right): &((u64, Option<bool>), Option<u64>)| {
+    let compares = |Groups { left, upper, right }: &Groups| {
         // Within one group a pair has no order; between two it may stand either way.
         let either = |a, b| within(a, *left, *upper) && within(b, right.unwrap_or(*left), None);
         either(a, b) || either(b, a)
