@@ -1,6 +1,7 @@
-//! How good the detection is, on the recordings with known truth: the paper's Table 1, its Figure 5 (accuracy
+//! How good the detection is, on the recordings with known truth; passive, nothing is tuned here. First the methods
+//! beside each other, windows of 300 s, samples of 1 s; then the coupling engine by window and sampling period, and
+//! its direct dependencies against the documented calls; then K-means: the paper's Table 1, its Figure 5 (accuracy
 //! against the order) and its Figure 4 (plain correlation), and how often the number of clusters is found.
-//! Passive; windows of 300 s that do not overlap, samples of 1 s; nothing is tuned here.
 //!
 //!     cargo bench --bench quality            prints Markdown
 //!     TRACES=folder cargo bench --bench quality
@@ -9,10 +10,12 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 use std::path::Path;
 
-use common::{analyze, recordings};
-use lwt::evaluate::{Score, Truth};
+use common::{lwt_ok, recordings};
+use flate2::read::MultiGzDecoder;
+use lwt::evaluate::{self, Edges, Found, Score, Truth, share};
 use lwt::transport::file::{Batch, Options, Progress, Trace};
 use lwt::types::VmId;
 
@@ -20,48 +23,144 @@ const NAMES: [&str; 4] = ["mix-a", "hub-a", "cycle-a", "hard-a"];
 
 fn main() {
     let Some(folder) = recordings() else { return };
-    let truths: Vec<Known> = NAMES.iter().map(|name| truth(&folder, name)).collect();
+    let all: Vec<Recording> = NAMES.iter().map(|name| Recording::open(&folder, name)).collect();
+    methods(&all);
+    coupling(&all);
     println!("\nK-means as in the paper: AR(45), as many clusters as there are ensembles.\n");
-    table(&folder, &truths, |truth| {
-        vec!["--order".into(), "45".into(), "--clusters".into(), truth.ensembles.to_string()]
-    });
+    table(&all, paper);
     println!("\nK-means with its defaults: the number of clusters is found.\n");
-    table(&folder, &truths, |_| vec![]);
+    table(&all, |_| vec![]);
     println!("\nThe same, the order chosen by AICc.\n");
-    table(&folder, &truths, |_| vec!["--order".into(), "auto".into()]);
-    figure_5(&folder, &truths);
-    figure_4(&folder, &truths);
+    table(&all, |_| vec!["--order".into(), "auto".into()]);
+    figure_5(&all);
+    figure_4(&all);
 }
 
-/// What is true of a recording.
-struct Known {
+/// A recording, and what is true of it.
+struct Recording {
+    name: &'static str,
+    trace: String,
     truth: Truth,
+    /// Documented calls.
+    edges: Edges,
     /// Ensembles, and those of them with two members or more.
     ensembles: usize,
     shared: usize,
 }
 
-fn truth(folder: &Path, name: &str) -> Known {
-    let text = std::fs::read_to_string(folder.join(format!("{name}.truth.csv"))).expect("a truth file");
-    let mut sizes = BTreeMap::<&str, usize>::new();
-    let columns = text.lines().skip(1).filter_map(|line| line.split(',').nth(1));
-    columns.flat_map(|of| of.split('|')).for_each(|ensemble| *sizes.entry(ensemble).or_default() += 1);
-    let shared = sizes.values().filter(|size| **size > 1).count();
-    Known { truth: Truth::parse(&text).expect("a truth file"), ensembles: sizes.len(), shared }
+impl Recording {
+    fn open(folder: &Path, name: &'static str) -> Self {
+        let read = |end: &str| {
+            std::fs::read_to_string(folder.join(format!("{name}.{end}")))
+                .expect("a file beside the recording")
+        };
+        let text = read("truth.csv");
+        let mut sizes = BTreeMap::<&str, usize>::new();
+        let columns = text.lines().skip(1).filter_map(|line| line.split(',').nth(1));
+        columns.flat_map(|of| of.split('|')).for_each(|ensemble| *sizes.entry(ensemble).or_default() += 1);
+        Recording {
+            name,
+            trace: folder.join(format!("{name}.csv.gz")).to_str().expect("a UTF-8 path").to_string(),
+            truth: Truth::parse(&text).expect("a truth file"),
+            edges: Edges::parse(&read("edges.csv")).expect("a file of edges"),
+            ensembles: sizes.len(),
+            shared: sizes.values().filter(|size| **size > 1).count(),
+        }
+    }
+
+    fn score(&self, windows: &[Found]) -> Vec<Score> {
+        windows.iter().map(|found| self.truth.score(&found.assignments).score).collect()
+    }
+
+    /// Every window of 300 s as a trace of its own, which nothing before it can help.
+    fn alone(&self) -> Vec<Found> {
+        let file = std::fs::File::open(&self.trace).expect("a recording");
+        let mut text = String::new();
+        MultiGzDecoder::new(file).read_to_string(&mut text).expect("a recording");
+        let (header, rows) = text.split_once('\n').expect("a header");
+        let time = |row: &str| row.split(',').next().and_then(|t| t.parse::<f64>().ok()).expect("a time");
+        let rows: Vec<(f64, &str)> = rows.lines().map(|row| (time(row), row)).collect();
+        let (from, to) = (rows[0].0, rows[rows.len() - 1].0);
+        let windows = 1 + ((to - from - 290.0) / 300.0) as usize;
+        let cut = |window: usize| {
+            // To the end of the second in which it ends: its last sample must be whole.
+            let from = from + 300.0 * window as f64;
+            let inside = rows.iter().filter(|(t, _)| (from..from + 301.5).contains(t));
+            let mut file = tempfile::NamedTempFile::with_suffix(".csv").expect("a temporary file");
+            writeln!(file, "{header}").expect("room for it");
+            inside.for_each(|(_, row)| writeln!(file, "{row}").expect("room for it"));
+            let args = ["--counters", "--period", "1s", "--hop", "5m", "--hysteresis", "1/1"];
+            analyze(file.path().to_str().expect("a UTF-8 path"), &args).remove(0)
+        };
+        (0..windows).map(cut).collect()
+    }
 }
 
-fn trace(folder: &Path, name: &str) -> String {
-    folder.join(format!("{name}.csv.gz")).to_str().expect("a UTF-8 path").to_string()
+/// What `lwt analyze` finds in each window.
+fn analyze(trace: &str, args: &[&str]) -> Vec<Found> {
+    let text = lwt_ok(&[&["analyze", trace, "--format", "json", "--each-window"], args].concat());
+    let lines = text.lines().enumerate();
+    let found = lines.map(|(i, line)| Found::parse_line(i + 1, line).expect("a result").expect("an object"));
+    found.filter(|found| found.window_end_ms.is_some()).collect()
 }
 
-/// Scores of every window by itself (no hysteresis), and how many ensembles of two or more were found.
-fn windows(trace: &str, truth: &Truth, args: &[String]) -> Vec<(Score, usize)> {
+/// K-means in every window by itself (no hysteresis), samples of 1 s.
+fn kmeans(recording: &Recording, args: &[String]) -> Vec<Found> {
     let fixed =
         ["--engine", "kmeans", "--period", "1s", "--window", "5m", "--hop", "5m", "--hysteresis", "1/1"];
     let args: Vec<&str> = fixed.into_iter().chain(args.iter().map(String::as_str)).collect();
-    let found = analyze(trace, &args);
-    let count = |found: &BTreeMap<VmId, Vec<String>>| found.values().flatten().collect::<BTreeSet<_>>().len();
-    found.iter().map(|found| (truth.score(found).score, count(found))).collect()
+    analyze(&recording.trace, &args)
+}
+
+/// As in the paper, the number of ensembles given.
+fn paper(recording: &Recording) -> Vec<String> {
+    vec!["--order".into(), "45".into(), "--clusters".into(), recording.ensembles.to_string()]
+}
+
+/// The head of a table with a column a recording.
+fn head(first: &str) {
+    println!("| {first} | {} |\n|---{}|", NAMES.join(" | "), "|---".repeat(NAMES.len()));
+}
+
+fn row(first: &str, all: &[Recording], cell: impl Fn(&Recording) -> String) {
+    println!("| {first} | {} |", all.iter().map(cell).collect::<Vec<_>>().join(" | "));
+}
+
+fn methods(all: &[Recording]) {
+    let f1 = |scores: Vec<Score>| share(evaluate::mean(&scores).f1);
+    println!("\nF1 over pairs, mean over windows of 300 s, samples of 1 s.\n");
+    head("method");
+    row("K-means on AR(45), K given", all, |of| f1(of.score(&kmeans(of, &paper(of)))));
+    row("correlation > 0.9", all, |of| f1(correlated(of, 0.9)));
+    row("correlation > 0.6", all, |of| f1(correlated(of, 0.6)));
+    row("coupling, each window by itself", all, |of| f1(of.score(&of.alone())));
+    row("coupling with its defaults: every minute, with evidence from before", all, |of| {
+        f1(of.score(&analyze(&of.trace, &["--period", "1s"])))
+    });
+}
+
+/// What `lwt analyze` does without being told anything but the window and the sampling period.
+fn coupling(all: &[Recording]) {
+    println!(
+        "\nCoupling with its defaults: F1, and how many pairs are wrong + missing; means over all windows.\n"
+    );
+    head("window, samples");
+    for (window, period) in ["2m", "5m", "10m"].into_iter().flat_map(|w| [(w, "100ms"), (w, "1s")]) {
+        row(&format!("{window}, {period}"), all, |of| {
+            let windows = analyze(&of.trace, &["--window", window, "--period", period]);
+            let mean = evaluate::mean(&of.score(&windows));
+            format!("{} ({:.1} + {:.1})", share(mean.f1), mean.fp, mean.fn_)
+        });
+    }
+    println!("\nIts direct dependencies against the documented calls: precision / recall, windows of 5m.\n");
+    head("samples");
+    for period in ["100ms", "1s"] {
+        row(period, all, |of| {
+            let windows = analyze(&of.trace, &["--period", period]);
+            let scores: Vec<_> = windows.iter().map(|found| of.edges.score(&found.dependencies)).collect();
+            evaluate::mean_edges(&scores).map(share).join(" / ")
+        });
+    }
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -69,72 +168,68 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / n
 }
 
-fn table(folder: &Path, truths: &[Known], args: impl Fn(&Known) -> Vec<String>) {
+fn table(all: &[Recording], args: impl Fn(&Recording) -> Vec<String>) {
     println!(
         "| recording | windows | TP | TN | FP | FN | accuracy | precision | recall | F1 | ensembles found | true | exactly right |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for (name, truth) in NAMES.iter().zip(truths) {
-        let scored = windows(&trace(folder, name), &truth.truth, &args(truth));
-        let of = |f: fn(&Score) -> f64| mean(scored.iter().map(|(score, _)| f(score)));
-        let counts = [
-            |s: &Score| s.tp as f64,
-            |s: &Score| s.tn as f64,
-            |s: &Score| s.fp as f64,
-            |s: &Score| s.fn_ as f64,
-        ];
-        let [tp, tn, fp, fn_] = counts.map(of);
-        let accuracy = of(|s| s.accuracy().unwrap_or(f64::NAN));
-        let (precision, recall, f1) = (
-            of(|s| s.precision().unwrap_or(0.0)),
-            of(|s| s.recall().unwrap_or(0.0)),
-            of(|s| s.f1().unwrap_or(0.0)),
-        );
-        let found = mean(scored.iter().map(|(_, n)| *n as f64));
-        let windows = scored.len();
-        let right = scored.iter().filter(|(_, n)| *n == truth.shared).count();
+    for of in all {
+        let windows = kmeans(of, &args(of));
+        let ensembles = |found: &Found| found.assignments.values().flatten().collect::<BTreeSet<_>>().len();
+        let found: Vec<usize> = windows.iter().map(ensembles).collect();
+        let m = evaluate::mean(&of.score(&windows));
+        let [accuracy, precision, recall, f1] = [m.accuracy, m.precision, m.recall, m.f1].map(share);
         println!(
-            "| {name} | {windows} | {tp:.1} | {tn:.1} | {fp:.1} | {fn_:.1} | {accuracy:.3} | {precision:.3} | {recall:.3} | {f1:.3} | {found:.1} | {} | {right} of {windows} |",
-            truth.shared
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {accuracy} | {precision} | {recall} | {f1} | {:.1} | {} | {} of {} |",
+            of.name,
+            windows.len(),
+            m.tp,
+            m.tn,
+            m.fp,
+            m.fn_,
+            mean(found.iter().map(|n| *n as f64)),
+            of.shared,
+            found.iter().filter(|n| **n == of.shared).count(),
+            windows.len(),
         );
     }
 }
 
-fn figure_5(folder: &Path, truths: &[Known]) {
+/// Accuracy and F1, means over windows.
+fn accuracy_and_f1(scores: &[Score]) -> String {
+    let mean = evaluate::mean(scores);
+    format!("{} / {}", share(mean.accuracy), share(mean.f1))
+}
+
+fn figure_5(all: &[Recording]) {
     println!(
         "\nThe paper's Figure 5: accuracy / F1 against the order p, as many clusters as there are ensembles.\n"
     );
-    println!("| p | {} |\n|---{}|", NAMES.join(" | "), "|---".repeat(NAMES.len()));
+    head("p");
     for order in [5, 10, 20, 30, 40, 45, 50, 60, 80, 100] {
-        let cells = NAMES.iter().zip(truths).map(|(name, truth)| {
-            let args =
-                ["--order".into(), order.to_string(), "--clusters".into(), truth.ensembles.to_string()];
-            let scored = windows(&trace(folder, name), &truth.truth, &args);
-            let accuracy = mean(scored.iter().map(|(s, _)| s.accuracy().unwrap_or(f64::NAN)));
-            format!("{accuracy:.3} / {:.3}", mean(scored.iter().map(|(s, _)| s.f1().unwrap_or(0.0))))
+        row(&order.to_string(), all, |of| {
+            let args = ["--order".into(), order.to_string(), "--clusters".into(), of.ensembles.to_string()];
+            accuracy_and_f1(&of.score(&kmeans(of, &args)))
         });
-        println!("| {order} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
 }
 
-fn figure_4(folder: &Path, truths: &[Known]) {
+fn figure_4(all: &[Recording]) {
     println!(
         "\nThe paper's Figure 4: two VMs depend on each other when their CPU use correlates above the cut-off.\n"
     );
-    println!("| cut-off | {} |\n|---{}|", NAMES.join(" | "), "|---".repeat(NAMES.len()));
+    head("cut-off");
     for cutoff in [0.9, 0.6] {
-        let cells = NAMES.iter().zip(truths).map(|(name, truth)| {
-            let (vms, use_) = matrix(&trace(folder, name));
-            let scores: Vec<Score> = (0..=use_.len().saturating_sub(290) / 300)
-                .map(|w| {
-                    correlated(&vms, &use_[w * 300..(w * 300 + 300).min(use_.len())], &truth.truth, cutoff)
-                })
-                .collect();
-            let accuracy = mean(scores.iter().map(|s| s.accuracy().unwrap_or(f64::NAN)));
-            format!("{accuracy:.3} / {:.3}", mean(scores.iter().map(|s| s.f1().unwrap_or(0.0))))
-        });
-        println!("| {cutoff} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        row(&cutoff.to_string(), all, |of| accuracy_and_f1(&correlated(of, cutoff)));
     }
+}
+
+/// Pairs whose CPU use correlates above `cutoff`, in each window of 300 s.
+fn correlated(recording: &Recording, cutoff: f64) -> Vec<Score> {
+    let (vms, rows) = matrix(&recording.trace);
+    let windows =
+        (0..=rows.len().saturating_sub(290) / 300).map(|w| w * 300..(w * 300 + 300).min(rows.len()));
+    windows.map(|window| correlated_in(&vms, &rows[window], &recording.truth, cutoff)).collect()
 }
 
 /// The VMs and, for each tick of 1 s, what each of them used.
@@ -161,7 +256,7 @@ fn matrix(path: &str) -> (Vec<VmId>, Vec<Vec<f64>>) {
     (vms, rows)
 }
 
-fn correlated(vms: &[VmId], rows: &[Vec<f64>], truth: &Truth, cutoff: f64) -> Score {
+fn correlated_in(vms: &[VmId], rows: &[Vec<f64>], truth: &Truth, cutoff: f64) -> Score {
     let unit = |v: usize| {
         let column: Vec<f64> = rows.iter().map(|row| row[v]).collect();
         let mean = mean(column.iter().copied());

@@ -7,8 +7,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod fits;
 mod value;
 
+pub use fits::engine_of;
 pub use value::{duration, spell};
 
 use crate::dependencies::{Engine, Hysteresis};
@@ -44,21 +46,25 @@ pub const KEYS: &[Key] = &[
     key("window.length", "5m", "how much of the past is looked at; a multiple of the hop"),
     key("window.hop", "1m", "how far the window slides; a multiple of the period"),
     key("window.missing", "0.1", "share of a window's ticks that may be missing, 0 to 0.5"),
-    key("engine.kind", "coupling", "coupling (evidence from innovations) or kmeans (the paper)"),
+    key(
+        "engine.kind",
+        "coupling",
+        "coupling (evidence from innovations) or kmeans (K-means on AR models, the paper)",
+    ),
     key(
         "engine.fdr",
         "0.01",
-        "share of the dependencies that coupling holds that may be false, above 0, up to 0.5",
+        "coupling: share of the dependencies held that may be false, above 0, up to 0.5",
     ),
-    key("engine.order", "45", "order of the AR models, or auto (AICc, at most 50)"),
-    key("engine.fit", "yule-walker", "yule-walker or least-squares"),
-    key("engine.clusters", "auto", "how many clusters, or auto"),
+    key("engine.order", "45", "K-means: order of the AR models, or auto (AICc, at most 50)"),
+    key("engine.fit", "yule-walker", "K-means: yule-walker or least-squares"),
+    key("engine.clusters", "auto", "K-means: how many clusters, or auto"),
     key(
         "engine.starts",
         "auto",
-        "starts of K-means, of which the best counts; auto is 10 for few VMs, 1 for many",
+        "K-means: how many starts, of which the best counts; auto is 10 for few VMs, 1 for many",
     ),
-    key("engine.seed", "1", "seed of K-means' starts"),
+    key("engine.seed", "1", "K-means: seed of the starts"),
     key("engine.hysteresis", "2/3", "M/N: a change counts when M of the last N windows say so"),
     key("engine.workers", "1", "worker threads"),
 ];
@@ -250,7 +256,8 @@ impl RawConfig {
             workers: read.get("engine.workers", value::workers),
         };
         read.finish()?;
-        config.fits(self)
+        fits::check(&config, self)?;
+        Ok(config)
     }
 
     fn typed(&self, name: &'static str) -> (&str, String) {
@@ -264,31 +271,6 @@ impl RawConfig {
 
 fn default_of(name: &str) -> &'static str {
     KEYS.iter().find(|key| key.name == name).map_or("", |key| key.default)
-}
-
-impl Config {
-    /// Whether the values fit each other.
-    fn fits(self, raw: &RawConfig) -> Result<Config, ConfigError> {
-        let wrong = |name, what: String| Err(ConfigError(vec![Wrong { place: raw.typed(name).1, what }]));
-        let period = self.period.unwrap_or(Duration::from_millis(1));
-        if self.hop.is_zero() || !self.length.as_nanos().is_multiple_of(self.hop.as_nanos()) {
-            return wrong(
-                "window.length",
-                format!(
-                    "the window ({}) must be a multiple of the hop ({})",
-                    spell(self.length),
-                    spell(self.hop)
-                ),
-            );
-        }
-        if !self.hop.as_nanos().is_multiple_of(period.as_nanos()) {
-            return wrong(
-                "window.hop",
-                format!("the hop ({}) must be a multiple of the period ({})", spell(self.hop), spell(period)),
-            );
-        }
-        Ok(self)
-    }
 }
 
 fn unknown(name: &str) -> String {
@@ -319,7 +301,11 @@ mod tests {
     #[test]
     fn later_says_win() {
         let mut raw = RawConfig::default();
-        raw.set_file("[window]\nlength = \"10m\"\nhop = \"2m\"\n[engine]\norder = 7\n", "p.toml").unwrap();
+        raw.set_file(
+            "[window]\nlength = \"10m\"\nhop = \"2m\"\n[engine]\nkind = \"kmeans\"\norder = 7\n",
+            "p.toml",
+        )
+        .unwrap();
         raw.set_environment(
             [("LWT_WINDOW_LENGTH".to_string(), "6m".to_string()), ("HOME".into(), "/".into())].into_iter(),
         )
@@ -363,16 +349,8 @@ mod tests {
             ],
         );
         check_file(
-            "[window]\nlength = \"7m\"\nhop=\"2m\"\n",
-            &["p.toml:2: the window (7m) must be a multiple of the hop (2m)"],
-        );
-        check_file(
             "[window]\nperiod = \"25h\"\n",
             &["p.toml:2: window.period: `25h` is longer than a day, nor auto"],
-        );
-        check_file(
-            "[window]\nperiod = \"7s\"\n",
-            &["default of window.hop: the hop (1m) must be a multiple of the period (7s)"],
         );
     }
 

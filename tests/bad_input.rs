@@ -28,7 +28,7 @@ fn simulated(format: &str) -> String {
     text(&output.unwrap().stdout)
 }
 
-const ANALYZE: [&str; 6] = ["analyze", "--order", "5", "--clusters", "3", "-"];
+const ANALYZE: [&str; 2] = ["analyze", "-"];
 
 /// What a thread writes while the program reads.
 fn feed(mut input: ChildStdin, bytes: Vec<u8>) {
@@ -294,10 +294,7 @@ fn a_line_of_100_megabytes() {
 fn a_long_trace() {
     let simulate = ["simulate", "--vms", "50", "--seconds", "100000", "--format", "long"];
     let mut from = lwt(&simulate).spawn().unwrap();
-    let child = lwt(&["analyze", "--order", "5", "--clusters", "9", "--hop", "5m", "-"])
-        .stdin(from.stdout.take().unwrap())
-        .spawn()
-        .unwrap();
+    let child = lwt(&["analyze", "--hop", "5m", "-"]).stdin(from.stdout.take().unwrap()).spawn().unwrap();
     let (simulate_kb, analyze_kb) = std::thread::scope(|scope| {
         let simulate = scope.spawn(|| watch(&from));
         (watch(&child), simulate.join().unwrap())

@@ -24,24 +24,41 @@ fn completions() {
     }
 }
 
-/// The pipeline file that we ship: a file a topic, each of JSON lines.
+/// The keys with their defaults are a pipeline file.
+#[test]
+fn keys() {
+    let done =
+        std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(["check", "--keys"]).output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    std::fs::write(&file, done.stdout).unwrap();
+    let checked =
+        std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).arg("check").arg(&file).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+/// The pipeline files that we ship: a file a topic, each of JSON lines.
 #[test]
 fn replay() {
     let folder = tempfile::tempdir().unwrap();
-    let (trace, out) = (folder.path().join("trace.csv"), folder.path().join("out"));
+    let trace = folder.path().join("trace.csv");
     let lwt = |args: &[&str]| {
         let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     };
     lwt(&["simulate", "--vms", "9", "--seconds", "420", "--output", trace.to_str().unwrap()]);
-    let pipeline = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/replay.toml");
-    let (source, sink) = (format!("source.path={}", trace.display()), format!("sink.path={}", out.display()));
-    lwt(&["run", pipeline, "--set", &source, "--set", &sink]);
-    for topic in ["assignments", "dependencies", "events", "deadletter"] {
-        let text = std::fs::read_to_string(out.join(format!("lwt.{topic}.ndjson"))).unwrap();
-        assert_eq!(text.is_empty(), topic == "deadletter", "{topic}");
-        for line in text.lines() {
-            serde_json::from_str::<serde_json::Value>(line).unwrap();
+    for pipeline in ["replay", "kmeans"] {
+        let file = format!("{}/pipelines/{pipeline}.toml", env!("CARGO_MANIFEST_DIR"));
+        let out = folder.path().join(pipeline);
+        let (source, sink) =
+            (format!("source.path={}", trace.display()), format!("sink.path={}", out.display()));
+        lwt(&["run", &file, "--set", &source, "--set", &sink]);
+        for topic in ["assignments", "dependencies", "events", "deadletter"] {
+            let text = std::fs::read_to_string(out.join(format!("lwt.{topic}.ndjson"))).unwrap();
+            assert_eq!(text.is_empty(), topic == "deadletter", "{pipeline}: {topic}");
+            for line in text.lines() {
+                serde_json::from_str::<serde_json::Value>(line).unwrap();
+            }
         }
     }
 }

@@ -2,25 +2,40 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use lwt::cluster::{self, Clusters};
-use lwt::dependencies::{Fact, Hysteresis};
+use lwt::coupling;
+use lwt::dependencies::{Fact, Hysteresis, State};
 use lwt::model::{Fit, Order};
 use lwt::pipeline::{self, Feed, Message, Method, Plan, RunError, Window};
 use lwt::simd::Simd;
 use lwt::transport::file::{Batch, Progress};
+use lwt::transport::records::Membership;
 use lwt::types::{DeadLetter, HostId, Reason, Samples, Tick, VmId};
 use lwt::window::{self, Shape};
 
-fn plan(workers: usize) -> Plan {
+/// The paper's method, two clusters.
+fn kmeans() -> Plan {
+    let method = Method::Kmeans {
+        order: Order::Fixed(4),
+        fit: Fit::YuleWalker,
+        cluster: cluster::Params::new(Clusters::Fixed(2), None, 1).unwrap(),
+    };
+    plan(method, Shape::new(60, 20, 4))
+}
+
+/// The coupling engine for windows of 300 ticks of a second.
+fn coupled() -> Plan {
+    let params = coupling::Params::new(1000, 300, 60, 0.01).unwrap();
+    let shape = Shape { scales: params.scale_ticks(), ..Shape::new(300, 60, coupling::ORDER) };
+    plan(Method::Coupling(params), shape)
+}
+
+fn plan(method: Method, shape: Shape) -> Plan {
     Plan {
-        method: Method::Kmeans {
-            order: Order::Fixed(4),
-            fit: Fit::YuleWalker,
-            cluster: cluster::Params::new(Clusters::Fixed(2), None, 1).unwrap(),
-        },
-        window: window::Params::new(Shape::new(60, 20, 4)).unwrap(),
+        method,
+        window: window::Params::new(shape).unwrap(),
         hysteresis: Hysteresis::new(1, 1).unwrap(),
         aligned: false,
-        workers,
+        workers: 1,
         simd: Simd::detect(),
         watch: None,
     }
@@ -35,7 +50,7 @@ fn run(vm: &str, first: Tick, n: i64) -> Samples {
 }
 
 /// Feeds one batch after the other, each with the watermark behind it.
-fn flow(batches: Vec<(Vec<Samples>, Tick)>, workers: usize) -> (Vec<Window>, Vec<DeadLetter>) {
+fn flow(plan: &Plan, batches: Vec<(Vec<Samples>, Tick)>) -> (Vec<Window>, Vec<DeadLetter>) {
     let mut batches = batches.into_iter();
     let feed: Feed = Box::new(move |batch: &mut Batch| {
         let Some((samples, watermark)) = batches.next() else { return Ok(Progress::End) };
@@ -55,16 +70,22 @@ fn flow(batches: Vec<(Vec<Samples>, Tick)>, workers: usize) -> (Vec<Window>, Vec
         }
         Ok(())
     };
-    pipeline::run(&plan(workers), feed, take).unwrap();
+    pipeline::run(plan, feed, take).unwrap();
     (windows, refused)
 }
 
-fn check(batches: Vec<(Vec<Samples>, Tick)>) -> (Vec<Window>, Vec<DeadLetter>) {
-    let one = flow(batches.clone(), 1);
-    for workers in [2, 3] {
-        assert_eq!(one, flow(batches.clone(), workers), "{workers} workers");
+/// What `plan` makes of `batches`, which must be the same with any number of workers.
+fn run_all(plan: &Plan, batches: Vec<(Vec<Samples>, Tick)>) -> (Vec<Window>, Vec<DeadLetter>) {
+    let one = flow(plan, batches.clone());
+    for workers in [2, 3, 4] {
+        let plan = Plan { workers, ..plan.clone() };
+        assert_eq!(one, flow(&plan, batches.clone()), "{workers} workers");
     }
     one
+}
+
+fn check(batches: Vec<(Vec<Samples>, Tick)>) -> (Vec<Window>, Vec<DeadLetter>) {
+    run_all(&kmeans(), batches)
 }
 
 #[test]
@@ -96,15 +117,109 @@ fn who_comes_and_goes_is_said_once() {
     // `dddd` is there for the panes 1 to 5; its last sample leaves the window with pane 8.
     (1..6).for_each(|pane| batches[pane as usize].0.push(run("dddd", pane * 20, 20)));
     let (windows, _) = check(batches);
-    let mut said = vec![];
-    for window in &windows {
-        for (fact, diff) in &window.changes {
-            if let Fact::Alive(vm) = fact {
-                said.push(format!("{}{vm} at {}", if *diff > 0 { '+' } else { '-' }, window.end));
-            }
-        }
-    }
+    let said = said(&windows, |fact| match fact {
+        Fact::Alive(vm) => Some(vm.to_string()),
+        _ => None,
+    });
     assert_eq!(said, ["+a at 60", "+b at 60", "+dddd at 60", "-dddd at 180"]);
     let pair = (Fact::Pair(VmId::new("a"), VmId::new("b"), None), 1);
     assert!(windows[0].changes.contains(&pair), "{:?}", windows[0].changes);
+}
+
+/// What began (+) and ended (-), of the facts that `name` names, and when.
+fn said(windows: &[Window], name: impl Fn(&Fact) -> Option<String>) -> Vec<String> {
+    let changes = windows.iter().flat_map(|window| window.changes.iter().map(|change| (window.end, change)));
+    let say = |(end, (fact, diff)): (Tick, &(Fact, isize))| {
+        Some(format!("{}{} at {end}", if *diff > 0 { '+' } else { '-' }, name(fact)?))
+    };
+    changes.filter_map(say).collect()
+}
+
+/// Noise, 0 to 1: the same for the same series and tick (splitmix64).
+fn noise(series: u64, t: Tick) -> f64 {
+    let mut x = (series << 40).wrapping_add(t as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) as f64 / u64::MAX as f64
+}
+
+/// A park of applications `a` and `b`, of three VMs each, that share the database `hub`; of a VM `idle`, and of
+/// 20 VMs of which each works for itself.
+fn park(first: Tick, n: i64) -> Vec<Samples> {
+    let (a, b) = (1, 2);
+    let mut vms = vec![("hub".to_string(), vec![a, b], 10), ("idle".to_string(), vec![], 0)];
+    vms.extend((0..3).map(|i| (format!("a{i}"), vec![a], 11 + i)));
+    vms.extend((0..3).map(|i| (format!("b{i}"), vec![b], 21 + i)));
+    vms.extend((0..20).map(|i| (format!("loner{i:02}"), vec![100 + i], 200 + i)));
+    vms.into_iter().map(|(vm, shared, own)| works(&vm, &shared, own, first..first + n)).collect()
+}
+
+/// A VM that does what the series `shared` ask for, and a little of its own; nothing at all if `own` is 0.
+fn works(vm: &str, shared: &[u64], own: u64, ticks: std::ops::Range<Tick>) -> Samples {
+    let use_ppm = |t: Tick| {
+        let work: f64 = shared.iter().map(|series| noise(*series, t)).sum();
+        if own == 0 { 0 } else { (50_000.0 + 200_000.0 * work + 40_000.0 * noise(own, t)) as u32 }
+    };
+    let (vm, host, first) = (VmId::new(vm), HostId::new("h"), ticks.start);
+    Samples { vm, host, first, cpu_ppm: ticks.map(use_ppm).collect() }
+}
+
+#[test]
+fn vms_that_share_innovations_are_found_and_a_hub_is_in_both_ensembles() {
+    let panes = (0..7).map(|pane| (park(pane * 60, 60), pane * 60 + 60)).collect();
+    let (windows, _) = run_all(&coupled(), panes);
+    assert_eq!(windows.len(), 3);
+    let mut state = State::default();
+    for window in &windows {
+        state.apply(&window.changes);
+        assert_eq!((window.summary.judged, window.summary.idle), (27, 1));
+        let ensembles: Vec<Vec<String>> = state
+            .ensembles()
+            .into_values()
+            .map(|members| members.into_iter().map(ToString::to_string).collect())
+            .collect();
+        assert_eq!(ensembles, [["a0", "a1", "a2", "hub"], ["b0", "b1", "b2", "hub"]], "at {}", window.end);
+    }
+    let Membership::Many(of) = state.assignment(&VmId::new("hub")).ensemble else { panic!("a hub") };
+    assert_eq!(of, ["e1", "e2"]);
+    assert_eq!(state.assignment(&VmId::new("loner07")).ensemble, Membership::None);
+    for pair in state.dependencies() {
+        let (q, confidence) = (pair.q.unwrap(), pair.confidence.unwrap());
+        assert!(q < 0.01 && confidence > 0.9 && pair.strength.unwrap() > 0.3, "{pair:?}");
+        assert_eq!((pair.lag_ms, pair.windows), (Some(0), 3), "{pair:?}");
+    }
+}
+
+#[test]
+fn who_comes_goes_and_rests_is_said_of_coupled_vms_too() {
+    let mut panes: Vec<_> = (0..14).map(|pane| (park(pane * 60, 60), pane * 60 + 60)).collect();
+    // `a9` works with the others of `a` in the panes 1 to 6, so its window is whole after the panes 5 and 6, and has
+    // nothing of it any more after pane 11. `b9` is there all the time, but rests from pane 4 on: nothing but rest is
+    // in the window after pane 8. When before that it leaves its ensemble is for the engine to say.
+    for pane in 0..14 {
+        let ticks = pane * 60..pane * 60 + 60;
+        let here = &mut panes[pane as usize].0;
+        here.extend((1..7).contains(&pane).then(|| works("a9", &[1], 31, ticks.clone())));
+        here.push(works("b9", &[2], if pane < 4 { 32 } else { 0 }, ticks));
+    }
+    let (windows, refused) = run_all(&coupled(), panes);
+    assert!(refused.is_empty());
+    let of = |vm: &VmId| ["a9", "b9"].contains(&vm.as_str()).then(|| vm.to_string());
+    let said = said(&windows, |fact| match fact {
+        Fact::Alive(vm) => of(vm),
+        Fact::Idle(vm) => Some(format!("idle {}", of(vm)?)),
+        Fact::Member(vm, ensemble) => Some(format!("{} in {ensemble}", of(vm).filter(|vm| vm == "a9")?)),
+        Fact::Pair(..) => None,
+    });
+    assert_eq!(
+        said,
+        ["+a9 at 300", "+b9 at 300", "+a9 in e1 at 360", "-a9 in e1 at 480", "+idle b9 at 540", "-a9 at 720"]
+    );
+    let mut state = State::default();
+    let mut b9 = vec![];
+    for window in &windows {
+        state.apply(&window.changes);
+        b9.push(state.assignment(&VmId::new("b9")).ensemble);
+    }
+    assert_eq!((&b9[0], &b9[4]), (&Membership::One("e2".into()), &Membership::None));
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -18,30 +19,46 @@ fn simulated(folder: &Path, format: &str, churn: &str) -> String {
     path
 }
 
-fn analyzed(trace: &str, more: &[&str]) -> String {
-    let args = ["analyze", trace, "--format", "json", "--each-window", "--order", "10"];
-    lwt_ok(&[&args[..], more].concat())
+/// The engines, each with what it is told.
+const ENGINES: [&[&str]; 2] = [&[], &["--engine", "kmeans", "--order", "10"]];
+
+fn analyzed(trace: &str, engine: &[&str], more: &[&str]) -> String {
+    let args = ["analyze", trace, "--format", "json", "--each-window"];
+    lwt_ok(&[&args[..], engine, more].concat())
+}
+
+/// The same bytes with any number of workers, for both engines.
+fn check_workers(trace: &str, more: &[&str]) {
+    for engine in ENGINES {
+        let one = analyzed(trace, engine, more);
+        assert!(
+            one.lines().count() > 5 && one.contains("\"ensemble\":\"e1\""),
+            "there is something to compare"
+        );
+        for workers in ["1", "2", "3", "4"] {
+            let other = analyzed(trace, engine, &[more, &["--workers", workers]].concat());
+            assert_eq!(one, other, "{engine:?}, {workers} workers");
+        }
+    }
 }
 
 #[test]
 fn any_number_of_workers_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let trace = simulated(folder.path(), "wide", "3");
-    let one = analyzed(&trace, &["--workers", "1"]);
-    assert!(one.lines().count() > 10 && one.contains("\"ensemble\":\"e1\""), "there is something to compare");
-    for workers in ["1", "2", "4"] {
-        assert_eq!(one, analyzed(&trace, &["--workers", workers]), "{workers} workers");
-    }
+    check_workers(&trace, &[]);
 }
 
 #[test]
 fn every_vector_level_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let trace = simulated(folder.path(), "wide", "3");
-    let portable = analyzed(&trace, &["--simd", "portable", "--order", "30"]);
-    for level in Simd::available() {
-        let name = format!("{level:?}").to_lowercase();
-        assert_eq!(portable, analyzed(&trace, &["--simd", &name, "--order", "30"]), "{name}");
+    for engine in ENGINES {
+        let portable = analyzed(&trace, engine, &["--simd", "portable"]);
+        for level in Simd::available() {
+            let name = format!("{level:?}").to_lowercase();
+            assert_eq!(portable, analyzed(&trace, engine, &["--simd", &name]), "{engine:?}, {name}");
+        }
     }
 }
 
@@ -50,8 +67,11 @@ fn every_format_gives_the_same_ensembles() {
     let folder = tempfile::tempdir().unwrap();
     // With churn, wide and ndjson carry names; without it, wide and long carry hosts.
     for (churn, other) in [("3", "ndjson"), ("0", "long")] {
-        let wide = analyzed(&simulated(folder.path(), "wide", churn), &[]);
-        assert_eq!(wide, analyzed(&simulated(folder.path(), other, churn), &[]), "{other}");
+        let traces = ["wide", other].map(|format| simulated(folder.path(), format, churn));
+        for engine in ENGINES {
+            let [wide, other] = [0, 1].map(|i: usize| analyzed(&traces[i], engine, &[]));
+            assert_eq!(wide, other, "{engine:?}, {traces:?}");
+        }
     }
 }
 
@@ -59,41 +79,30 @@ fn every_format_gives_the_same_ensembles() {
 fn a_pipeline_writes_the_same_files() {
     let folder = tempfile::tempdir().unwrap();
     let trace = simulated(folder.path(), "ndjson", "12");
-    let out = |workers: &str| {
-        let to = folder.path().join(format!("out-{workers}"));
-        let (source, sink) = (format!("source.path={trace}"), format!("sink.path={}", to.display()));
-        lwt_ok(&[
-            "run",
-            "pipelines/replay.toml",
-            "--set",
-            &source,
-            "--set",
-            &sink,
-            "--set",
-            "engine.order=10",
-            "-w",
-            workers,
-        ]);
-        let mut files: Vec<_> = fs::read_dir(to).unwrap().map(|e| e.unwrap().path()).collect();
-        files.sort();
-        files
-            .iter()
-            .map(|f| (f.file_name().unwrap().to_owned(), fs::read_to_string(f).unwrap()))
-            .collect::<Vec<_>>()
-    };
-    let one = out("1");
-    assert!(one.iter().any(|(name, text)| name == "lwt.events.ndjson" && text.contains("lwt.vm.gone")));
-    for workers in ["2", "4"] {
-        assert_eq!(one, out(workers), "{workers} workers");
+    for pipeline in ["pipelines/replay.toml", "pipelines/kmeans.toml"] {
+        let out = |workers: &str| replayed(&trace, pipeline, workers);
+        let one = out("1");
+        assert!(one.iter().any(|(name, text)| name == "lwt.events.ndjson" && text.contains("lwt.vm.gone")));
+        for workers in ["2", "3", "4"] {
+            assert_eq!(one, out(workers), "{pipeline}, {workers} workers");
+        }
     }
+}
+
+/// What a pipeline writes: the text of each file.
+fn replayed(trace: &str, pipeline: &str, workers: &str) -> Vec<(OsString, String)> {
+    let to = tempfile::tempdir().unwrap();
+    let (source, sink) = (format!("source.path={trace}"), format!("sink.path={}", to.path().display()));
+    lwt_ok(&["run", pipeline, "--set", &source, "--set", &sink, "-w", workers]);
+    let files = fs::read_dir(to.path()).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> =
+        files.map(|file| (file.file_name().unwrap().to_owned(), fs::read_to_string(file).unwrap())).collect();
+    files.sort();
+    files
 }
 
 #[test]
 fn a_recording_gives_the_same_bytes() {
     let Some(folder) = recordings() else { return };
-    let trace = folder.join("cycle-a.csv.gz").to_str().unwrap().to_string();
-    let one = analyzed(&trace, &["--period", "1s"]);
-    for workers in ["2", "4"] {
-        assert_eq!(one, analyzed(&trace, &["--period", "1s", "--workers", workers]), "{workers} workers");
-    }
+    check_workers(folder.join("cycle-a.csv.gz").to_str().unwrap(), &["--period", "1s"]);
 }

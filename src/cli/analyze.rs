@@ -29,26 +29,27 @@ use crate::types::{DeadLetter, Reason};
 pub struct Args {
     /// The recording; - is standard input.
     trace: PathBuf,
-    /// How ensembles are found [default: kmeans].
-    #[arg(long, value_name = "kmeans|coupling", help_heading = "Method")]
+    /// How dependencies are found: coupling, from what happens in both VMs at the same time and was not to be
+    /// expected of either; or kmeans, as in the paper [default: coupling].
+    #[arg(long, value_name = "coupling|kmeans", help_heading = "Method")]
     engine: Option<String>,
-    /// Share of the dependencies found by coupling that may be false [default: 0.01].
-    #[arg(long, value_name = "SHARE", help_heading = "Method")]
+    /// Share of the dependencies found that may be false [default: 0.01].
+    #[arg(long, value_name = "SHARE", help_heading = "Method (coupling)")]
     fdr: Option<String>,
-    /// How many clusters K-means makes [default: auto].
-    #[arg(long, value_name = "K|auto", help_heading = "Method")]
+    /// How many clusters [default: auto].
+    #[arg(long, value_name = "K|auto", help_heading = "Method (kmeans)")]
     clusters: Option<String>,
     /// Order of the AR models; auto is by AICc [default: 45].
-    #[arg(long, value_name = "P|auto", help_heading = "Method")]
+    #[arg(long, value_name = "P|auto", help_heading = "Method (kmeans)")]
     order: Option<String>,
     /// How the AR models are fitted [default: yule-walker].
-    #[arg(long, value_name = "yule-walker|least-squares", help_heading = "Method")]
+    #[arg(long, value_name = "yule-walker|least-squares", help_heading = "Method (kmeans)")]
     fit: Option<String>,
     /// A change counts when M of the last N windows say so [default: 2/3].
     #[arg(long, value_name = "M/N", help_heading = "Method")]
     hysteresis: Option<String>,
-    /// Seed of K-means' starts.
-    #[arg(long, help_heading = "Method")]
+    /// Seed of the starts [default: 1].
+    #[arg(long, help_heading = "Method (kmeans)")]
     seed: Option<String>,
     /// How much of the past is looked at [default: 5m].
     #[arg(long, value_name = "DURATION", help_heading = "Windows")]
@@ -91,7 +92,8 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   lwt analyze xentop.log --period 1s
   lwt analyze trace.csv.gz --truth truth.csv
-  lwt analyze trace.csv --engine kmeans --order 45 --clusters 14 --hop 5m --format json --each-window
+  lwt analyze trace.csv --format json --each-window > result.json
+  lwt analyze trace.csv --engine kmeans --order 45 --clusters 14
   lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
 
 /// What is printed.

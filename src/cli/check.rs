@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::config::{KEYS, RawConfig};
+use crate::config::{KEYS, RawConfig, engine_of};
+use crate::dependencies::Engine;
 
 /// Checks pipeline files, and says everything that is wrong with them.
 #[derive(clap::Args)]
@@ -69,7 +70,10 @@ fn keys(out: &mut impl Write) -> anyhow::Result<()> {
             section = of;
             writeln!(out, "[{section}]")?;
         }
-        writeln!(out, "{:<30} # {}", format!("{name} = {:?}", key.default), key.about)?;
+        // Only what the default engine reads may be said to it.
+        let other = engine_of(key.name).is_some_and(|engine| engine != Engine::Coupling);
+        let line = format!("{}{name} = {:?}", if other { "# " } else { "" }, key.default);
+        writeln!(out, "{line:<30} # {}", key.about)?;
     }
     Ok(())
 }

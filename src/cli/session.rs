@@ -31,7 +31,8 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     let (length, hop) = (ticks(config.length, "window")?, ticks(config.hop, "hop")?);
     let (method, scales, max_lag) = match config.engine {
         Engine::Coupling => {
-            let params = coupling::Params::new(period_ms, length, hop, config.fdr)?;
+            let params = coupling::Params::new(period_ms, length, hop, config.fdr)
+                .map_err(|error| anyhow::anyhow!("{error}: {}", other_window(&error)))?;
             let scales = params.scale_ticks();
             (Method::Coupling(params), scales, coupling::ORDER)
         }
@@ -44,6 +45,14 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     let window = window::Params::new(shape)?;
     let (hysteresis, workers) = (config.hysteresis, config.workers);
     Ok(Plan { method, window, hysteresis, aligned, workers, simd, watch: None })
+}
+
+/// What to do about windows in which VMs cannot be compared.
+fn other_window(error: &coupling::ParamsError) -> &'static str {
+    match error {
+        coupling::ParamsError::Short { .. } => "give a longer --window, or samples of a shorter --period",
+        coupling::ParamsError::Long { .. } => "give a shorter --window or a longer --period",
+    }
 }
 
 /// The paper's method for windows of `length`, and its largest lag.

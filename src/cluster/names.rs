@@ -9,12 +9,18 @@ use crate::types::VmId;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Names {
     held: BTreeMap<VmId, Vec<String>>,
+    /// Names that no ensemble has now, with their last members and for how many windows.
+    resting: BTreeMap<String, (Vec<VmId>, u32)>,
     next: u64,
 }
 
+/// For so many windows a name waits for its members to come together again: two ensembles that are one for a window or
+/// two are afterwards who they were before. Hysteresis looks back no further by default.
+const REST: u32 = 5;
+
 impl Default for Names {
     fn default() -> Self {
-        Names { held: BTreeMap::new(), next: 1 }
+        Names { held: BTreeMap::new(), resting: BTreeMap::new(), next: 1 }
     }
 }
 
@@ -24,7 +30,7 @@ impl Names {
     pub fn resume(held: BTreeMap<VmId, Vec<String>>, next: u64) -> Self {
         let numbers = held.values().flatten().filter_map(|name| name.strip_prefix('e')?.parse::<u64>().ok());
         let next = numbers.map(|n| n.saturating_add(1)).fold(next.max(1), u64::max);
-        Names { held, next }
+        Names { held, resting: BTreeMap::new(), next }
     }
 
     /// The names of each VM's ensembles, as of the last window, sorted bytewise; VMs in none are left out.
@@ -41,7 +47,7 @@ impl Names {
     ///
     /// The ensemble and the former one that have the most members in common are matched first (then the
     /// pair with the larger share of all their members, then the smallest member), each at most once: of two parts
-    /// the larger keeps the name. The rest get the next numbers, `e1`, `e2`, ..., in the order of their smallest members;
+    /// the larger keeps the name. A name that no ensemble has waits for its members for [`REST`] windows. The rest get the next numbers, `e1`, `e2`, ..., in the order of their smallest members;
     /// no number is used twice. The order of the ensembles and of their members does not matter.
     pub fn name(&mut self, ensembles: &[Vec<VmId>]) -> Vec<String> {
         let mut names = vec![String::new(); ensembles.len()];
@@ -58,7 +64,7 @@ impl Names {
             names[i] = format!("e{}", self.next);
             self.next += 1;
         }
-        self.held.clear();
+        self.rest(&names);
         for (vms, name) in ensembles.iter().zip(&names) {
             for vm in vms {
                 self.held.entry(vm.clone()).or_default().push(name.clone());
@@ -68,14 +74,38 @@ impl Names {
         names
     }
 
+    /// Lets the names rest that are in use and not among `names`; forgets those that have rested long enough.
+    fn rest(&mut self, names: &[String]) {
+        let used: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        self.resting.retain(|name, (_, windows)| {
+            *windows += 1;
+            *windows < REST && !used.contains(name.as_str())
+        });
+        for (vm, held) in std::mem::take(&mut self.held) {
+            for name in held.into_iter().filter(|name| !used.contains(name.as_str())) {
+                self.resting.entry(name).or_default().0.push(vm.clone());
+            }
+        }
+    }
+
+    /// The names that each VM has or had a short while ago.
+    fn known(&self) -> BTreeMap<&VmId, Vec<&str>> {
+        let mut known = BTreeMap::<&VmId, Vec<&str>>::new();
+        let held = self.held.iter().flat_map(|(vm, names)| names.iter().map(move |name| (vm, name)));
+        let resting = self.resting.iter().flat_map(|(name, (vms, _))| vms.iter().map(move |vm| (vm, name)));
+        held.chain(resting).for_each(|(vm, name)| known.entry(vm).or_default().push(name));
+        known
+    }
+
     /// (members in common, of how many in all, the smallest member, former name, ensemble), best first.
     fn overlaps<'a>(&self, ensembles: &'a [Vec<VmId>]) -> Vec<Overlap<'a>> {
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
-        self.held.values().flatten().for_each(|name| *sizes.entry(name).or_default() += 1);
+        let known = self.known();
+        known.values().flatten().for_each(|name| *sizes.entry(name).or_default() += 1);
         let mut overlaps = Vec::new();
         for (i, vms) in ensembles.iter().enumerate() {
             let mut common: BTreeMap<&str, usize> = BTreeMap::new();
-            let formers = vms.iter().filter_map(|vm| self.held.get(vm)).flatten();
+            let formers = vms.iter().filter_map(|vm| known.get(vm)).flatten();
             formers.for_each(|name| *common.entry(name).or_default() += 1);
             let Some(smallest) = vms.iter().min() else { continue };
             for (name, n) in common {
@@ -110,8 +140,9 @@ mod tests {
             (vec!["abc de", "ab cde"], "e1 e2"),
             (vec!["abcde", "ab cde"], "e2 e1"),
             (vec!["ab cd", "abcd"], "e1"),
-            (vec!["ab cd", "abcd", "ab cd"], "e1 e3"),
-            (vec!["ab", "cd", "ab"], "e3"),
+            (vec!["ab cd", "abcd", "ab cd"], "e1 e2"),
+            (vec!["ab", "cd", "ab"], "e1"),
+            (vec!["ab", "cd", "cd", "cd", "cd", "cd", "cd", "ab"], "e3"),
             (vec!["ab cde", "abcde"], "e2"),
             (vec!["ab c", ""], ""),
             (vec!["abh cdh", "cdh abh"], "e2 e1"),

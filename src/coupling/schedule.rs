@@ -62,10 +62,10 @@ fn less_mean(x: &[f64], period: usize) -> impl Iterator<Item = f64> {
     })
 }
 
-/// Scales innovations whose variance depends on the phase to equal variances: how much a scheduled job does each
-/// time varies more than what happens between the jobs, and would be a large innovation at the same
-/// moment in all VMs with that schedule. Leave-one-out, shrunk towards the common variance as if each phase
-/// had `PRIOR` more samples of it; never scales up.
+/// Makes innovations small at the phases at which they vary most: how much a scheduled job does, and by how much it
+/// starts late, varies more than what happens between the jobs, and would be a large innovation at the same
+/// moment in all VMs with that schedule. Each is divided by its phase's variance over the common one
+/// (leave-one-out, shrunk as if each phase had `PRIOR` more samples of the common variance); never scaled up.
 pub fn even_out(innovations: &mut [f64], period: usize) {
     const PRIOR: f64 = 2.0;
     let n = innovations.len() as f64;
@@ -79,7 +79,7 @@ pub fn even_out(innovations: &mut [f64], period: usize) {
         let (square, count) = phases[t % period];
         let variance = (square - *e * *e + PRIOR * common) / (count - 1.0 + PRIOR);
         if variance > common {
-            *e *= (common / variance).sqrt();
+            *e *= common / variance;
         }
     }
 }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn phases_get_equal_variances() {
+    fn phases_that_vary_are_calmed() {
         let mut e: Vec<f64> = (0..200)
             .map(|t| if t % 10 == 0 { if t % 20 == 0 { 50.0 } else { -50.0 } } else { 1.0 })
             .collect();

@@ -14,6 +14,12 @@ const JITTER_MS: f64 = 10.0;
 /// contention takes from it, together with its neighbours.
 const CONTENTION: f64 = 0.05;
 
+/// From the median of absolute deviations to a standard deviation, for a normal distribution.
+const NORMAL: f64 = 1.4826;
+
+/// The noise is taken to be at most four times as large: constant VMs have no variations at all.
+const LEAST_USUAL: f64 = 0.25;
+
 /// The scores of a window that was judged whole, all scales one after the other, in [`UNIT`]s; `params.values()` of
 /// them. The window's scales must be those of `params`.
 pub fn scores(window: &VmWindow, params: &Params, simd: Simd) -> Vec<i8> {
@@ -76,16 +82,19 @@ impl Work {
     }
 
     /// How much of each innovation is more than measurement: `e^2 / (e^2 + noise^2)`, with the noise in
-    /// proportion to the level that was or was expected.
+    /// proportion to the level that was or was expected. If half of a VM's variations are less than that noise, its
+    /// larger ones are likely to be contention's too: the noise is taken to be larger by as much.
     fn news(&self, view: &View<'_>, scale: &Scale) -> Vec<f32> {
         let jitter = JITTER_MS / scale.bin_ms as f64;
-        let share = jitter * jitter + CONTENTION * CONTENTION;
+        let noise = (jitter * jitter + CONTENTION * CONTENTION).sqrt();
         let levels = view.samples[ORDER..].iter().map(|&x| f64::from(x));
-        let one = |(e, level): (&f64, f64)| {
-            let level = level.max(level - e).max(1.0);
-            (e * e / (e * e + share * level * level)) as f32
-        };
-        self.innovations.iter().zip(levels).map(one).collect()
+        let share = |(e, level): (&f64, f64)| e.abs() / level.max(level - e).max(1.0);
+        let shares: Vec<f64> = self.innovations.iter().zip(levels).map(share).collect();
+        let mut sorted = shares.clone();
+        let half = sorted.len() / 2;
+        let usual = NORMAL * *sorted.select_nth_unstable_by(half, f64::total_cmp).1;
+        let noise = noise * (noise / usual.max(noise * LEAST_USUAL)).max(1.0);
+        shares.iter().map(|share| (share * share / (share * share + noise * noise)) as f32).collect()
     }
 
     /// Hands out each moment's score. Equal innovations share the mean of their ranks.

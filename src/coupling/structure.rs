@@ -12,6 +12,8 @@
 //! that of its neighbour does, so that the neighbour seems to stand between (a message broker, seen from its
 //! subscribers: the publisher predicts them better than it does).
 
+use std::collections::HashMap;
+
 use nalgebra::{Cholesky, DMatrix};
 
 use crate::model::ln;
@@ -83,6 +85,56 @@ fn partial(strength: &DMatrix<f64>, n: usize) -> Option<DMatrix<f64>> {
     let ridged = DMatrix::from_fn(n, n, |i, j| strength[(i, j)] + if i == j { RIDGE } else { 0.0 });
     let inverse = Cholesky::new(ridged)?.inverse();
     Some(DMatrix::from_fn(n, n, |i, j| -inverse[(i, j)] / (inverse[(i, i)] * inverse[(j, j)]).sqrt()))
+}
+
+/// A pair of VMs, `a < b`, with its evidence and its correlation.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Tie {
+    /// One VM.
+    pub a: u32,
+    /// The other.
+    pub b: u32,
+    /// The evidence, in standard deviations.
+    pub z: f64,
+    /// The correlation, -1 to 1.
+    pub strength: f64,
+}
+
+/// Of each of `ties`, whether its VMs are tied directly, by the ensemble that they share; of several that disagree,
+/// open. A pair that is not among `ties` counts as uncorrelated.
+pub fn within(ensembles: &[Vec<u32>], ties: &[Tie]) -> Vec<Option<bool>> {
+    let index: HashMap<(u32, u32), usize> =
+        ties.iter().enumerate().map(|(i, tie)| ((tie.a, tie.b), i)).collect();
+    let mut told: Vec<Option<Option<bool>>> = vec![None; ties.len()];
+    for members in ensembles.iter().filter(|members| members.len() <= MOST_MEMBERS) {
+        let at = |i: usize, j: usize| {
+            index.get(&(members[i].min(members[j]), members[i].max(members[j]))).copied()
+        };
+        let strength = DMatrix::from_fn(members.len(), members.len(), |i, j| match at(i, j) {
+            Some(at) => ties[at].strength,
+            None => f64::from(u8::from(i == j)),
+        });
+        let pairs: Vec<(usize, usize, usize)> = (0..members.len())
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
+            .filter_map(|(i, j)| Some((i, j, at(i, j)?)))
+            .collect();
+        let Some(samples) = samples(pairs.iter().map(|(_, _, at)| &ties[*at])) else { continue };
+        let direct = direct(&strength, samples);
+        for (i, j, at) in pairs {
+            let agreed = told[at].is_none_or(|before| before == direct[(i, j)]);
+            told[at] = Some(direct[(i, j)].filter(|_| agreed));
+        }
+    }
+    told.into_iter().map(Option::flatten).collect()
+}
+
+/// How many independent samples the correlations stand on: the standard error of one is `1 / sqrt(samples)`, and z
+/// counts standard errors. The median of the ties.
+fn samples<'a>(ties: impl Iterator<Item = &'a Tie>) -> Option<f64> {
+    let mut all: Vec<f64> =
+        ties.map(|tie| (tie.z / tie.strength).powi(2)).filter(|n| n.is_finite()).collect();
+    let middle = all.len() / 2;
+    (!all.is_empty()).then(|| *all.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 #[cfg(test)]

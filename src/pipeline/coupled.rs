@@ -28,7 +28,8 @@ use crate::coupling::moments::{Moments, Sums};
 use crate::coupling::null::Null;
 use crate::coupling::search::{self, Block};
 use crate::coupling::significance::Significance;
-use crate::coupling::{Params, communities, vector};
+use crate::coupling::structure::Tie;
+use crate::coupling::{Params, communities, structure, vector};
 use crate::dependencies::{Cause, Driver, Ensemble, Evidence, Probability, Verdict};
 use crate::types::{HostId, VmId};
 use crate::window::Status;
@@ -450,6 +451,8 @@ struct Decision<'a> {
     /// Positions of the two VMs of each of `found`.
     places: Vec<(u32, u32)>,
     ensembles: Vec<Vec<u32>>,
+    /// Of each of `found`, whether the two are tied directly, as far as one of their ensembles tells.
+    direct: Vec<Option<bool>>,
     significance: Significance,
 }
 
@@ -465,7 +468,14 @@ impl<'a> Decision<'a> {
         };
         let links: Vec<Link> = found.iter().zip(&places).map(link).collect();
         let ensembles = communities::ensembles(vms.len(), &links, threshold);
-        Decision { vms, found, places, ensembles, significance }
+        let tied = found.iter().zip(&places).map(|(one, (a, b))| Tie {
+            a: *a,
+            b: *b,
+            z: one.z,
+            strength: one.strength,
+        });
+        let direct = structure::within(&ensembles, &tied.collect::<Vec<_>>());
+        Decision { vms, found, places, ensembles, direct, significance }
     }
 
     /// What each VM is, its ensembles under the names they had.
@@ -497,14 +507,15 @@ impl<'a> Decision<'a> {
         let threshold = self.significance.threshold();
         let significant = move |one: &Found| one.z.abs() >= threshold;
         let dependent = self.found.iter().filter(|one| significant(one)).count() as f64;
-        self.found.iter().zip(&self.places).filter_map(move |(one, (a, b))| {
+        self.found.iter().zip(&self.places).zip(&self.direct).filter_map(move |((one, (a, b)), direct)| {
             let together = !ensembles_of[*a as usize].is_disjoint(&ensembles_of[*b as usize]);
-            (together && significant(one))
-                .then(|| PairProposal::Pair(one.a.clone(), one.b.clone(), self.evidence(one, dependent)))
+            (together && significant(one)).then(|| {
+                PairProposal::Pair(one.a.clone(), one.b.clone(), self.evidence(one, *direct, dependent))
+            })
         })
     }
 
-    fn evidence(&self, one: &Found, dependent: f64) -> Evidence {
+    fn evidence(&self, one: &Found, direct: Option<bool>, dependent: f64) -> Evidence {
         let cause = one
             .cause
             .map(|(driver, error)| Cause { driver, confidence_ppm: Evidence::confidence_ppm(error) });
@@ -513,9 +524,12 @@ impl<'a> Decision<'a> {
             q: Probability::new(self.significance.q(one.z)),
             confidence_ppm: Evidence::confidence_ppm(self.significance.local_rate(one.z, dependent)),
             lag_ms: one.lag_ms as i32,
-            direct: None,
+            direct,
             cause,
             evidence_s: one.evidence_s.round() as u32,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
