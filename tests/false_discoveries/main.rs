@@ -6,6 +6,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod days;
 mod park;
 mod recorded;
 
@@ -31,6 +32,7 @@ struct Tally {
     /// The largest |z| of an independent pair, beside the threshold, for each park.
     largest: Vec<f64>,
     /// By which comparison false ones were found.
+    true_: Vec<f64>,
     by: std::collections::BTreeMap<(usize, i64), u64>,
     worst: Vec<(f64, String)>,
     threshold: f64,
@@ -45,11 +47,16 @@ impl Tally {
             if truth == Truth::Independent {
                 largest = largest.max(z);
             }
+            if truth == Truth::Dependent {
+                self.true_.push(z);
+            }
             if z < found.threshold {
                 continue;
             }
             match truth {
-                Truth::Dependent => all += 1,
+                Truth::Dependent => {
+                    all += 1;
+                }
                 Truth::Neighbours => neighbours += 1,
                 Truth::Unclear => (),
                 Truth::Independent => {
@@ -94,6 +101,12 @@ impl Tally {
             at(0.99),
             at(1.0)
         );
+        let beyond = |z: f64| self.true_.iter().filter(|x| **x >= z).count();
+        println!(
+            "    true beyond the threshold {}, beyond the 99 % {}",
+            beyond(self.threshold),
+            beyond(at(0.99))
+        );
         if self.false_ > 0 {
             self.worst.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
             println!("    by {:?}", self.by);
@@ -110,13 +123,6 @@ fn bounds(hits: u64, draws: u64) -> (f64, f64) {
     (low, high)
 }
 
-const LOOKS: [(&str, Look); 4] = [
-    ("100 x 1 s", Look { period_ms: 1000, length: 100, hop: 20 }),
-    ("300 x 1 s", Look { period_ms: 1000, length: 300, hop: 60 }),
-    ("1000 x 1 s", Look { period_ms: 1000, length: 1000, hop: 50 }),
-    ("3000 x 100 ms", Look { period_ms: 100, length: 3000, hop: 600 }),
-];
-
 type Assemble = for<'a> fn(&'a Library, &mut ChaCha8Rng, usize) -> Vec<Member<'a>>;
 
 fn tally(library: &Library, assemble: Assemble, vms: usize, parks: u64) -> Tally {
@@ -130,23 +136,94 @@ fn tally(library: &Library, assemble: Assemble, vms: usize, parks: u64) -> Tally
     tally
 }
 
-#[test]
-#[ignore = "long"]
-fn explore() {
+/// At most this share of what is found is false, and of the parks without any dependency one has some.
+const PROMISED: f64 = 0.01;
+
+/// Parks of one kind, and how many.
+type Row = (Look, usize, u64);
+
+fn check(rows: &[Row], assemble: Assemble, what: &str, promise: fn(&Tally) -> bool) {
     let Some(folder) = common::recordings() else { return };
-    let wanted = std::env::args().any(|arg| arg == "large");
-    for (name, look) in LOOKS {
-        let started = std::time::Instant::now();
+    let mut broken = vec![];
+    for &(look, vms, parks) in rows {
         let library = Library::new(&folder, look);
-        println!("{name}: {} windows, {:?}", library.windows.len(), started.elapsed());
-        for (vms, parks) in if wanted { [(2000, 10), (2000, 10)] } else { [(35, 500), (200, 50)] } {
-            for (what, assemble) in
-                [("strangers", park::strangers as Assemble), ("ensembles", park::ensembles)]
-            {
-                let started = std::time::Instant::now();
-                tally(&library, assemble, vms, parks).say(&format!("{name}, {vms} VMs, {what}"));
-                println!("    {:?}", started.elapsed());
-            }
+        let mut tally = tally(&library, assemble, vms, parks);
+        let name = format!("{} x {} ms, {vms} VMs, {what}", look.length, look.period_ms);
+        tally.say(&name);
+        if !promise(&tally) {
+            broken.push(name);
         }
     }
+    assert!(broken.is_empty(), "the promise is broken for {broken:?}");
+}
+
+/// Not more parks than promised have a false dependency, as far as so few parks can say.
+fn hardly_any(tally: &Tally) -> bool {
+    bounds(tally.with_false, tally.parks).0 <= PROMISED
+}
+
+/// The share of what is found that is false, in the mean over parks and over all that is found.
+fn few(tally: &Tally) -> bool {
+    tally.share / tally.parks as f64 <= PROMISED && tally.false_ as f64 <= PROMISED * tally.found as f64
+}
+
+const SHORT: Look = Look { period_ms: 1000, length: 100, hop: 20 };
+const USUAL: Look = Look { period_ms: 1000, length: 300, hop: 60 };
+const LONG: Look = Look { period_ms: 1000, length: 1000, hop: 50 };
+const FINE: Look = Look { period_ms: 100, length: 3000, hop: 600 };
+
+#[test]
+fn nothing_is_found_where_nothing_is() {
+    let rows = [(SHORT, 35, 200), (USUAL, 35, 100), (LONG, 35, 50)];
+    check(&rows, park::strangers, "strangers", hardly_any);
+}
+
+#[test]
+fn little_of_what_is_found_is_false() {
+    check(&[(SHORT, 35, 100), (USUAL, 35, 50), (LONG, 35, 25)], park::ensembles, "ensembles", few);
+}
+
+#[test]
+fn false_onsets_are_rare() {
+    let onsets = days::run(days::Days { vms: 35, hours: 3, seed: 1 });
+    println!("{onsets:?}");
+    assert!(onsets.all > 0 && onsets.false_ == 0, "{onsets:?}");
+}
+
+#[test]
+#[ignore = "minutes; tests/long/false-discoveries runs it"]
+fn long_nothing_is_found_where_nothing_is() {
+    let small = [SHORT, USUAL, LONG, FINE].map(|look| (look, 35, 1000));
+    let large = [SHORT, USUAL, LONG, FINE].map(|look| (look, 2000, 10));
+    check(&[small, large].concat(), park::strangers, "strangers", hardly_any);
+}
+
+#[test]
+#[ignore = "minutes; tests/long/false-discoveries runs it"]
+fn long_little_of_what_is_found_is_false() {
+    let small = [SHORT, USUAL, LONG, FINE].map(|look| (look, 35, 1000));
+    let large = [SHORT, USUAL, LONG, FINE].map(|look| (look, 2000, 10));
+    check(&[small, large].concat(), park::ensembles, "ensembles", few);
+}
+
+/// False onsets that are promised, per 1,000 VMs and day.
+const ONSETS: f64 = 100.0;
+
+#[test]
+#[ignore = "minutes; tests/long/false-discoveries runs it"]
+fn long_false_onsets_are_rare() {
+    let mut all = days::Onsets::default();
+    for (vms, seed) in [(35, 1), (35, 2), (200, 3)] {
+        let onsets = days::run(days::Days { vms, hours: 24, seed });
+        println!("{vms} VMs, seed {seed}: {onsets:?}");
+        all.add(onsets);
+    }
+    println!(
+        "{} onsets, {} false: {:.1} per 1,000 VMs and day; {:.3} % of what is held is false",
+        all.all,
+        all.false_,
+        all.rate(),
+        100.0 * all.held_false as f64 / all.held.max(1) as f64
+    );
+    assert!(all.rate() <= ONSETS, "{} per 1,000 VMs and day", all.rate());
 }

@@ -129,12 +129,10 @@ pub fn search(park: &[Member<'_>], params: &Params) -> Found {
     let nulls = Nulls::new(&vectors, park.len(), params);
     let block = Block { left: &vectors, right: None };
     let candidates = search::candidates(block, park.len(), &nulls, params, Simd::detect());
+    let threshold = nulls.significance().threshold();
     let judge = |(i, j): (u32, u32)| {
         let (i, j) = (i as usize, j as usize);
         (i, j, nulls.judge(vectors[i], vectors[j], true, params))
     };
-    Found {
-        pairs: candidates.into_iter().map(judge).collect(),
-        threshold: nulls.significance().threshold(),
-    }
+    Found { pairs: candidates.into_iter().map(judge).collect(), threshold }
 }
