@@ -14,6 +14,14 @@ const SMALL_SAMPLE: usize = 128;
 const SKEW_MS: i64 = 300;
 /// The evidence of another comparison than the plain one must be this much larger to be preferred.
 const PREFERENCE: f64 = 0.5;
+/// What is so far apart, ms, has nothing in common but that it comes again: well beyond the longest lag.
+const APART_MS: u64 = 10_000;
+/// A pair's own spread is known from so many shifts at least: to a quarter.
+const LEAST_SHIFTS: usize = 10;
+/// The median of the square of a standard normal variable.
+const MEDIAN_SQUARE: f64 = 0.454_936;
+/// The pairs whose evidence is so close to the threshold, or beyond it, are compared with themselves.
+const CLOSE: f64 = 1.0;
 /// By how many standard deviations more one VM must follow the other than the other the one.
 const SURELY: f64 = 5.0;
 
@@ -175,6 +183,9 @@ impl Nulls {
                 best = Judged { z, by, lag_ms: comparison.lag_ms };
             }
         }
+        if best.z.abs() > self.significance.threshold() - CLOSE {
+            best.z /= self.own_spread(a, b, best.by, params);
+        }
         best
     }
 
@@ -192,6 +203,34 @@ impl Nulls {
             let z = usual.whole.z(f64::from(comparison.product(a, b, params, false))) * discount;
             (comparison, z / usual.few_moments(comparison.energy(a, b, params)))
         })
+    }
+
+    /// How much more than is usual the products of this pair spread when one VM is shifted against the other, round the
+    /// window's end; at least 1. Two VMs that both come back to the same work again and again agree by chance much
+    /// more often than the bulk of all pairs: the variance is the sum of the products of their autocorrelations
+    /// (Bartlett, *JRSS Supplement* 8, 1946).
+    fn own_spread(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
+        let Some((comparison, usual)) = self.comparisons.get(by) else { return 1.0 };
+        let Some(coarsest) = params.scales().last() else { return 1.0 };
+        let apart = (APART_MS / coarsest.bin_ms) as usize + 1;
+        let shifts = apart..coarsest.values().saturating_sub(apart);
+        if shifts.len() < LEAST_SHIFTS {
+            return 1.0;
+        }
+        let mut shifted = b.to_vec();
+        let square = |bins: usize| {
+            for scale in params.scales() {
+                let (to, from) = (&mut shifted[scale.range()], &b[scale.range()]);
+                let (left, right) = from.split_at(from.len() - bins * coarsest.ticks / scale.ticks);
+                to[..right.len()].copy_from_slice(right);
+                to[right.len()..].copy_from_slice(left);
+            }
+            usual.whole.z(f64::from(comparison.product(a, &shifted, params, false))).powi(2)
+        };
+        let mut squares: Vec<f64> = shifts.map(square).collect();
+        let middle = squares.len() / 2;
+        let median = *squares.select_nth_unstable_by(middle, f64::total_cmp).1;
+        (median / MEDIAN_SQUARE).sqrt().max(1.0)
     }
 
     /// The evidence of the last hop alone, by the comparison with this index.
