@@ -18,8 +18,6 @@ const PREFERENCE: f64 = 0.5;
 const APART_MS: u64 = 10_000;
 /// A pair's own spread is known from so many shifts at least: to a quarter.
 const LEAST_SHIFTS: usize = 10;
-/// The median of the square of a standard normal variable.
-const MEDIAN_SQUARE: f64 = 0.454_936;
 /// The pairs whose evidence is so close to the threshold, or beyond it, are compared with themselves.
 const CLOSE: f64 = 1.0;
 /// By how many standard deviations more one VM must follow the other than the other the one.
@@ -169,7 +167,7 @@ impl Nulls {
 
     /// Judges a pair by all comparisons; those for skewed clocks only if `skewed`.
     pub fn judge(&self, a: &[i8], b: &[i8], skewed: bool, params: &Params) -> Judged {
-        let mut best = Judged { z: 0.0, by: 0, lag_ms: 0 };
+        let (mut best, mut few_moments) = (Judged { z: 0.0, by: 0, lag_ms: 0 }, 1.0f64);
         for (by, (comparison, usual)) in self.comparisons.iter().enumerate() {
             if comparison.kind == Kind::Skewed && !skewed {
                 continue;
@@ -177,14 +175,18 @@ impl Nulls {
             let product = f64::from(comparison.product(a, b, params, false));
             let mut z = usual.whole.z(product) * if by == 0 { 1.0 } else { self.significance.discount() };
             if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
-                z /= usual.few_moments(comparison.energy(a, b, params));
-            }
-            if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
-                best = Judged { z, by, lag_ms: comparison.lag_ms };
+                let divisor = usual.few_moments(comparison.energy(a, b, params));
+                z /= divisor;
+                if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
+                    best = Judged { z, by, lag_ms: comparison.lag_ms };
+                    few_moments = divisor;
+                }
             }
         }
         if best.z.abs() > self.significance.threshold() - CLOSE {
-            best.z /= self.own_spread(a, b, best.by, params);
+            // Both divisors are for VMs that do much at a few moments: the larger one counts.
+            let own = self.own_spread(a, b, best.by, params);
+            best.z *= few_moments / few_moments.max(own);
         }
         best
     }
@@ -217,6 +219,7 @@ impl Nulls {
         if shifts.len() < LEAST_SHIFTS {
             return 1.0;
         }
+        let n = shifts.len() as f64;
         let mut shifted = b.to_vec();
         let square = |bins: usize| {
             for scale in params.scales() {
@@ -227,10 +230,7 @@ impl Nulls {
             }
             usual.whole.z(f64::from(comparison.product(a, &shifted, params, false))).powi(2)
         };
-        let mut squares: Vec<f64> = shifts.map(square).collect();
-        let middle = squares.len() / 2;
-        let median = *squares.select_nth_unstable_by(middle, f64::total_cmp).1;
-        (median / MEDIAN_SQUARE).sqrt().max(1.0)
+        (shifts.map(square).sum::<f64>() / n).sqrt().max(1.0)
     }
 
     /// The evidence of the last hop alone, by the comparison with this index.
