@@ -186,10 +186,12 @@ pub fn explain(sides: [&Side; 2], pair: &Pair, params: &Params) -> Detail {
     let (a, b) = (&*pair.vectors[0], &*pair.vectors[1]);
     let comparisons = pair.nulls.each((a, b), pair.skewed, params);
     let counting = pair.nulls.comparisons().nth(pair.by);
+    let judged = pair.nulls.comparisons().nth(pair.judged.by);
     let compared = comparisons.map(|(comparison, z)| Compared {
         lag_ms: comparison.lag_ms,
         bin_ms: comparison.scale().map(|of| params.scales()[of].bin_ms),
-        z: rounded(z),
+        // The one that was judged, as it was: by how this pair spreads when it is shifted, too.
+        z: rounded(if Some(comparison) == judged { pair.judged.z } else { z }),
         counts: Some(comparison) == counting,
     });
     let scales = (0..params.scales().len()).map(|of| at_scale(of, sides, (a, b), &sample, params));

@@ -106,6 +106,7 @@ fn plan() -> Plan {
         aligned: false,
         workers: 1,
         simd: Simd::detect(),
+        watch: None,
     }
 }
 
