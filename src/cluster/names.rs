@@ -47,7 +47,7 @@ impl Names {
     ///
     /// The ensemble and the former one that have the most members in common are matched first (then the
     /// pair with the larger share of all their members, then the smallest member), each at most once: of two parts
-    /// the larger keeps the name. A name that no ensemble has waits for its members for [`REST`] windows. The rest get the next numbers, `e1`, `e2`, ..., in the order of their smallest members;
+    /// the larger keeps the name. A name that no ensemble has waits for its members for some windows. The rest get the next numbers, `e1`, `e2`, ..., in the order of their smallest members;
     /// no number is used twice. The order of the ensembles and of their members does not matter.
     pub fn name(&mut self, ensembles: &[Vec<VmId>]) -> Vec<String> {
         let mut names = vec![String::new(); ensembles.len()];

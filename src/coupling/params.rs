@@ -44,7 +44,7 @@ pub struct Scale {
     pub factor: f64,
     /// The largest lag, in bins, at which all pairs are compared; 0 for none but lag 0.
     pub most_lag: usize,
-    /// Normal scores, in [`UNIT`]s: of rank r (0-based, ties share the mean rank) that at `2 r`.
+    /// Normal scores, in `UNIT`s: of rank r (0-based, ties share the mean rank) that at `2 r`.
     pub normal: Vec<f32>,
 }
 

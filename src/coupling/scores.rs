@@ -20,7 +20,7 @@ const NORMAL: f64 = 1.4826;
 /// The noise is taken to be at most four times as large: constant VMs have no variations at all.
 const LEAST_USUAL: f64 = 0.25;
 
-/// The scores of a window that was judged whole, all scales one after the other, in [`UNIT`]s; `params.values()` of
+/// The scores of a window that was judged whole, all scales one after the other, in `UNIT`s; `params.values()` of
 /// them. The window's scales must be those of `params`.
 pub fn scores(window: &VmWindow, params: &Params, simd: Simd) -> Vec<i8> {
     let mut scores = Vec::with_capacity(params.values());

@@ -3,7 +3,7 @@
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// A tail that falls off as a normal one does is trusted this far: the spread is estimated, from few
-/// pairs in a small park. Parks without any dependency say how far (`tests/false_discoveries.rs`).
+/// pairs in a small park. Parks without any dependency say how far (`tests/false_discoveries`).
 const MARGIN: f64 = 0.3;
 
 /// Evidence of dependent pairs spreads about so widely: a standard deviation of 8 (the recordings, 2 to 10 minutes).
