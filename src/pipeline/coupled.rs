@@ -63,8 +63,8 @@ struct Weighed {
     vm: VmId,
     host: Option<HostId>,
     vector: Arc<[i8]>,
-    /// Whether it is compared there, or only part of the sample.
-    compared: bool,
+    /// Whether it is part of the sample, which every worker has.
+    sampled: bool,
     /// How many VMs the park has.
     vms: u32,
 }
@@ -184,15 +184,8 @@ fn weigh(
     let sampled = vms as usize <= compare::SAMPLE
         || vm.hashed() < (u64::MAX / u64::from(vms)).saturating_mul(compare::SAMPLE as u64);
     let to = (0..workers).filter(|to| sampled || compared.contains(to));
-    to.map(|to| Weighed {
-        to,
-        vm: vm.clone(),
-        host: host.clone(),
-        vector: vector.clone(),
-        compared: compared.contains(&to),
-        vms,
-    })
-    .collect()
+    to.map(|to| Weighed { to, vm: vm.clone(), host: host.clone(), vector: vector.clone(), sampled, vms })
+        .collect()
 }
 
 /// Where a VM stands when pairs are divided: in a group, in one half of it.
@@ -288,7 +281,7 @@ impl Comparer {
     /// Judges this worker's pairs of a window; `weighed` in order of VM.
     fn compare(&mut self, pane: u64, weighed: &[Weighed]) -> Vec<Found> {
         let Some(vms) = weighed.first().map(|one| one.vms as usize) else { return vec![] };
-        let mut sample: Vec<&Weighed> = weighed.iter().collect();
+        let mut sample: Vec<&Weighed> = weighed.iter().filter(|one| one.sampled).collect();
         sample.sort_by_cached_key(|one| (one.vm.hashed(), one.vm.clone()));
         sample.truncate(compare::SAMPLE);
         let vectors: Vec<&[i8]> = sample.iter().map(|one| &*one.vector).collect();
