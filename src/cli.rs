@@ -14,6 +14,7 @@ mod check;
 mod demo;
 mod evaluate;
 mod explain;
+mod input;
 mod output;
 mod progress;
 mod run;

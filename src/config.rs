@@ -43,7 +43,11 @@ pub const KEYS: &[Key] = &[
     key("source.speed", "max", "max, or how many times faster than it was recorded a trace is replayed"),
     key("sink.path", "-", "the directory that gets one file a topic; - is standard output"),
     key("window.period", "auto", "sampling period to resample to, such as 1s; auto is the trace's own"),
-    key("window.length", "5m", "how much of the past is looked at; a multiple of the hop"),
+    key(
+        "window.length",
+        "5m",
+        "how much of the past is looked at, a multiple of the hop; or auto (lwt analyze): until the answer is stable",
+    ),
     key("window.hop", "1m", "how far the window slides; a multiple of the period"),
     key("window.missing", "0.1", "share of a window's ticks that may be missing, 0 to 0.5"),
     key(
@@ -114,8 +118,8 @@ pub struct Config {
     pub sink: PathBuf,
     /// Sampling period, if it was said.
     pub period: Option<Duration>,
-    /// Window length.
-    pub length: Duration,
+    /// Window length, if it was said.
+    pub length: Option<Duration>,
     /// How far it slides.
     pub hop: Duration,
     /// Share of a window's ticks that may be missing.
@@ -242,7 +246,7 @@ impl RawConfig {
             speed: read.get("source.speed", value::speed),
             sink: read.get("sink.path", value::path),
             period: read.get("window.period", value::period),
-            length: read.get("window.length", value::duration),
+            length: read.get("window.length", value::length),
             hop: read.get("window.hop", value::duration),
             missing: read.get("window.missing", value::share),
             engine: read.get("engine.kind", value::engine),
@@ -312,7 +316,7 @@ mod tests {
         .unwrap();
         raw.set_pair("engine.order = 9").unwrap();
         let config = raw.prove().unwrap();
-        assert_eq!((config.length.as_secs(), config.hop.as_secs()), (360, 120));
+        assert_eq!((config.length.map(|length| length.as_secs()), config.hop.as_secs()), (Some(360), 120));
         assert_eq!(config.order, Order::Fixed(9));
     }
 
@@ -336,7 +340,7 @@ mod tests {
         check_file(
             "[window]\nlength = 300\nmissing = 0.7\n[engine]\nclusters = \"some\"\n",
             &[
-                "p.toml:2: window.length: `300` is no duration: write 5m, 90s or 100ms",
+                "p.toml:2: window.length: `300` is no duration: write 5m, 90s or 100ms, nor auto",
                 "p.toml:3: window.missing: `0.7` is no share from 0 to 0.5",
                 "p.toml:5: engine.clusters: `some` is no number of clusters from 1 to 1000000, nor auto",
             ],

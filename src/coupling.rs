@@ -12,6 +12,7 @@
 
 pub mod communities;
 pub mod compare;
+pub mod enough;
 pub mod evidence;
 pub mod explain;
 pub mod moments;

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use edges::{EdgeScore, Edges, mean_edges};
 pub use result::{Found, FoundDependency, ResultError};
-pub use truth::{CsvError, Judged, Truth};
+pub use truth::{CsvError, Judged, Truth, agreement};
 
 /// How many of all pairs were judged rightly and wrongly.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]

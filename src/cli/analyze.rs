@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::ValueEnum;
 
+use super::input;
 use super::output::{self, Outcome};
 use super::progress::Progress;
 use super::session::{self, Happened};
@@ -16,9 +17,10 @@ use crate::dependencies::{Engine, State};
 use crate::evaluate::{self, Score, Truth};
 use crate::pipeline::{Plan, Summary};
 use crate::simd::Simd;
-use crate::transport::file::{Options, Trace};
 use crate::transport::wire;
 use crate::types::{DeadLetter, Reason};
+
+mod auto;
 
 /// Finds out, from a recording of CPU use, which VMs work together.
 ///
@@ -51,21 +53,8 @@ pub struct Args {
     /// Seed of the starts [default: 1].
     #[arg(long, help_heading = "Method (kmeans)")]
     seed: Option<String>,
-    /// How much of the past is looked at [default: 5m].
-    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
-    window: Option<String>,
-    /// How far the window slides [default: 1m].
-    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
-    hop: Option<String>,
-    /// Sampling period to resample to [default: the recording's own].
-    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
-    period: Option<String>,
-    /// Format of the recording: long, wide, xentop or ndjson [default: recognised].
-    #[arg(long, value_name = "FORMAT", help_heading = "Input")]
-    input_format: Option<String>,
-    /// Cells of a wide CSV are cumulative CPU nanoseconds [default: recognised].
-    #[arg(long, help_heading = "Input")]
-    counters: bool,
+    #[command(flatten)]
+    input: input::Args,
     /// Write what was refused, and why, to this file (a JSON object a line).
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     dead_letter: Option<PathBuf>,
@@ -92,6 +81,7 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   lwt analyze xentop.log --period 1s
   lwt analyze trace.csv.gz --truth truth.csv
+  lwt analyze trace.csv --window auto
   lwt analyze trace.csv --format json --each-window > result.json
   lwt analyze trace.csv --engine kmeans --order 45 --clusters 14
   lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
@@ -112,14 +102,16 @@ pub enum Format {
 /// # Errors
 /// Wrong use, input that cannot be read, or less of it than one window.
 pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
-    let config = configure(args, raw)?;
+    let (mut config, simd) = (configure(args, raw)?, args.simd.unwrap_or_else(Simd::detect));
     let truth = args.truth.as_ref().map(|path| read_truth(path)).transpose()?;
-    let trace = open(&config)?;
+    let mut trace = input::open(&config)?;
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
-    let plan = session::plan(&config, period_ms, false, args.simd.unwrap_or_else(Simd::detect))?;
+    if config.length.is_none() {
+        config.length = Some(auto::length(&config, period_ms, simd)?);
+    }
+    let plan = session::plan(&config, period_ms, false, simd)?;
     let mut analysis = Analysis::new(args, truth, plan.engine())?;
-    let mut trace = trace;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
     let finished = analysis.finish(&state, &plan, period_ms, out);
@@ -142,31 +134,13 @@ fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
         ("engine.fit", "--fit", &args.fit),
         ("engine.hysteresis", "--hysteresis", &args.hysteresis),
         ("engine.seed", "--seed", &args.seed),
-        ("window.length", "--window", &args.window),
-        ("window.hop", "--hop", &args.hop),
-        ("window.period", "--period", &args.period),
-        ("source.format", "--input-format", &args.input_format),
         ("engine.workers", "--workers", &args.workers),
     ];
     raw.set_pairs(&args.set)?;
-    for (key, flag, value) in flags {
-        value.as_ref().map_or(Ok(()), |value| raw.set(key, value, &format!("{flag} {value}")))?;
-    }
-    if args.counters {
-        raw.set("source.counters", "true", "--counters")?;
-    }
+    input::set_flags(&mut raw, &flags)?;
+    args.input.set(&mut raw)?;
     raw.set("source.path", &args.trace.to_string_lossy(), "TRACE")?;
     Ok(raw.prove()?)
-}
-
-/// Opens the trace that `config` names.
-///
-/// # Errors
-/// When it cannot be read or its format is not recognised.
-pub fn open(config: &Config) -> anyhow::Result<Trace> {
-    let period_ms = config.period.map(|period| period.as_millis() as u64);
-    let options = Options { format: config.format, counters: config.counters, period_ms };
-    Ok(Trace::open(&config.source, options)?)
 }
 
 fn read_truth(path: &std::path::Path) -> anyhow::Result<Truth> {

@@ -1,6 +1,7 @@
 //! `lwt demo`: a simulated datacenter, analysed live, in the terminal.
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -60,11 +61,12 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
         args.vms
     )?;
     let speed = config.speed.map_or("as fast as it can".into(), |speed| format!("{speed} times as fast"));
-    let minute = config.length.as_secs() / 60;
+    let length = Duration::from_millis(plan.window.length() as u64 * PERIOD_MS);
+    let minute = length.as_secs() / 60;
     writeln!(
         out,
         "Time runs {speed}; windows of {}, every {}: the first is complete at minute {minute}.\n",
-        spell(config.length),
+        spell(length),
         spell(config.hop)
     )?;
     out.flush()?;

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::analyze;
+use super::input;
 use super::output;
 use super::session::{self, Happened};
 use crate::config::{Config, RawConfig, Wrong};
@@ -44,21 +44,8 @@ pub struct Args {
     /// The window that ends then: RFC 3339, or seconds since the Unix epoch [default: the last one].
     #[arg(long, value_name = "WINDOW_END", value_parser = time_ms, help_heading = "Windows")]
     at: Option<i64>,
-    /// How much of the past is looked at [default: 5m].
-    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
-    window: Option<String>,
-    /// How far the window slides [default: 1m].
-    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
-    hop: Option<String>,
-    /// Sampling period to resample to [default: the recording's own].
-    #[arg(long, value_name = "DURATION", help_heading = "Windows")]
-    period: Option<String>,
-    /// Format of the recording: long, wide, xentop or ndjson [default: recognised].
-    #[arg(long, value_name = "FORMAT", help_heading = "Input")]
-    input_format: Option<String>,
-    /// Cells of a wide CSV are cumulative CPU nanoseconds [default: recognised].
-    #[arg(long, help_heading = "Input")]
-    counters: bool,
+    #[command(flatten)]
+    input: input::Args,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     format: Format,
@@ -92,7 +79,7 @@ fn time_ms(text: &str) -> Result<i64, String> {
 /// Wrong use, input that cannot be read, or no such VM or window in it.
 pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
     let config = configure(args, raw)?;
-    let mut trace = analyze::open(&config)?;
+    let mut trace = input::open(&config)?;
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
     let mut plan = session::plan(&config, period_ms, false, Simd::detect())?;
@@ -129,18 +116,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
 }
 
 fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
-    let flags = [
-        ("window.length", "--window", &args.window),
-        ("window.hop", "--hop", &args.hop),
-        ("window.period", "--period", &args.period),
-        ("source.format", "--input-format", &args.input_format),
-    ];
-    for (key, flag, value) in flags {
-        value.as_ref().map_or(Ok(()), |value| raw.set(key, value, &format!("{flag} {value}")))?;
-    }
-    if args.counters {
-        raw.set("source.counters", "true", "--counters")?;
-    }
+    args.input.set(&mut raw)?;
     raw.set("engine.kind", "coupling", "lwt explain")?;
     raw.set("engine.workers", "1", "lwt explain")?;
     raw.set("source.path", &args.trace.to_string_lossy(), "TRACE")?;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::session::{self, Happened};
-use super::{analyze, check};
+use super::{check, input};
 use crate::config::RawConfig;
 use crate::events;
 use crate::pipeline::Feed;
@@ -46,7 +46,7 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
         raw.set("engine.workers", workers, "--workers")?;
     }
     let config = raw.prove()?;
-    let mut trace = analyze::open(&config)?;
+    let mut trace = input::open(&config)?;
     let period_ms = trace.period_ms();
     let plan = session::plan(&config, period_ms, true, Simd::detect())?;
     let mut sink = Sink::open(&config.sink)?;

@@ -28,7 +28,8 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
         );
         usize::try_from(ms / u128::from(period_ms)).with_context(|| format!("the {name} is too long"))
     };
-    let (length, hop) = (ticks(config.length, "window")?, ticks(config.hop, "hop")?);
+    let length = config.length.context("only lwt analyze can find the window's length (--window auto)")?;
+    let (length, hop) = (ticks(length, "window")?, ticks(config.hop, "hop")?);
     let (method, scales, max_lag) = match config.engine {
         Engine::Coupling => {
             let params = coupling::Params::new(period_ms, length, hop, config.fdr)

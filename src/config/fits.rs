@@ -40,8 +40,8 @@ fn of_other_engines(runs: Engine, raw: &RawConfig) -> Vec<Wrong> {
 /// Windows are made of panes, panes of ticks.
 fn windows(config: &Config, raw: &RawConfig) -> Option<Wrong> {
     let wrong = |name, what| Some(Wrong { place: raw.typed(name).1, what });
-    let (length, hop) = (config.length, config.hop);
-    let period = config.period.unwrap_or(Duration::from_millis(1));
+    let hop = config.hop;
+    let (length, period) = (config.length.unwrap_or(hop), config.period.unwrap_or(Duration::from_millis(1)));
     if hop.is_zero() || !length.as_nanos().is_multiple_of(hop.as_nanos()) {
         let (length, hop) = (spell(length), spell(hop));
         return wrong(

@@ -75,6 +75,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     whole_ms.ok_or_else(|| format!("`{text}` is no duration: write 5m, 90s or 100ms"))
 }
 
+/// The length of windows.
+pub fn length(text: &str) -> Result<Option<Duration>, String> {
+    or("auto", text, duration)
+}
+
 /// Up to a day: a grid's longest.
 pub fn period(text: &str) -> Result<Option<Duration>, String> {
     let short = |period: &Duration| period.as_millis() <= u128::from(MAX_PERIOD_MS);

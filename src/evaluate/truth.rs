@@ -134,6 +134,20 @@ impl Truth {
     }
 }
 
+/// How far two answers agree: F1 over the pairs that share an ensemble, the same whichever of the two is held against
+/// the other. VMs that only one of them has are in no ensemble of the other; none if neither has any pair.
+pub fn agreement(one: &BTreeMap<VmId, Vec<String>>, other: &BTreeMap<VmId, Vec<String>>) -> Option<f64> {
+    let vms: BTreeSet<&VmId> = one.keys().chain(other.keys()).collect();
+    let mut numbers = [BTreeMap::new(), BTreeMap::new()];
+    let mut of = |side: usize, ensembles: Option<&Vec<String>>| {
+        let names = ensembles.into_iter().flatten().map(String::as_str);
+        numbered(names, &mut numbers[side])
+    };
+    let pairs: Vec<(Ensembles, Ensembles)> =
+        vms.into_iter().map(|vm| (of(0, one.get(vm)), of(1, other.get(vm)))).collect();
+    score_pairs(pairs.into_iter()).f1()
+}
+
 /// The numbers of `names`, sorted, each once; a new name gets the next number.
 fn numbered<'a>(names: impl Iterator<Item = &'a str>, numbers: &mut BTreeMap<String, u32>) -> Ensembles {
     let mut found = BTreeSet::new();
@@ -302,6 +316,17 @@ mod tests {
         assert_eq!(judged.unknown, 1);
         // a-b, a-d, b-d found; c-d not; the six others independent.
         assert_eq!(judged.score, Score { tp: 3, tn: 6, fp: 0, fn_: 1 });
+    }
+
+    #[test]
+    fn answers_agree_whatever_ensembles_are_called() {
+        let one = found(&[("a", &["1"]), ("b", &["1"]), ("c", &["2"]), ("d", &["2"]), ("e", &[])]);
+        let other = found(&[("a", &["x"]), ("b", &["x"]), ("c", &["y"]), ("e", &["y"]), ("f", &[])]);
+        assert_eq!(agreement(&one, &one), Some(1.0));
+        // a-b in both; c-d and c-e in one each.
+        assert_eq!(agreement(&one, &other), Some(0.5));
+        assert_eq!(agreement(&other, &one), Some(0.5));
+        assert_eq!(agreement(&found(&[("a", &[])]), &found(&[])), None);
     }
 
     #[test]
