@@ -17,6 +17,7 @@ pub mod watch;
 
 use crate::cluster;
 use crate::coupling;
+use crate::coupling::enough::Enough;
 use crate::dependencies::{Engine, Fact, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::simd::Simd;
@@ -114,6 +115,8 @@ pub struct Summary {
     pub unjudged: usize,
     /// What K-means found, if it looked.
     pub clusters: Option<Clusters>,
+    /// How much of the window would have been enough, if the coupling engine found anything.
+    pub enough: Option<Enough>,
     /// Samples that a window refused.
     pub refused: Vec<DeadLetter>,
 }

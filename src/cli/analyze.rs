@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::ValueEnum;
 
-use super::input;
+use super::input::{self, Input};
 use super::output::{self, Outcome};
 use super::progress::Progress;
 use super::session::{self, Happened};
-use crate::config::{Config, RawConfig};
-use crate::dependencies::{Engine, State};
+use crate::config::{Config, RawConfig, Wrong};
+use crate::dependencies::State;
 use crate::evaluate::{self, Score, Truth};
 use crate::pipeline::{Plan, Summary};
 use crate::simd::Simd;
@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, help_heading = "Method (kmeans)")]
     seed: Option<String>,
     #[command(flatten)]
-    input: input::Args,
+    input: Input,
     /// Write what was refused, and why, to this file (a JSON object a line).
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     dead_letter: Option<PathBuf>,
@@ -111,10 +111,10 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
         config.length = Some(auto::length(&config, period_ms, simd)?);
     }
     let plan = session::plan(&config, period_ms, false, simd)?;
-    let mut analysis = Analysis::new(args, truth, plan.engine())?;
+    let mut analysis = Analysis::new(args, truth, &plan, period_ms)?;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
-    let finished = analysis.finish(&state, &plan, period_ms, out);
+    let finished = analysis.finish(&state, out);
     // That less than a window was read then follows from the failure, which says more.
     failed.map_or(finished, |error| Err(error.into()))
 }
@@ -140,7 +140,12 @@ fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
     input::set_flags(&mut raw, &flags)?;
     args.input.set(&mut raw)?;
     raw.set("source.path", &args.trace.to_string_lossy(), "TRACE")?;
-    Ok(raw.prove()?)
+    let config = raw.prove()?;
+    if config.length.is_none() && args.trace.as_os_str() == "-" {
+        let what = "the recording is read several times: give a file instead of standard input".into();
+        return Err(Wrong { place: "--window auto".into(), what }.into());
+    }
+    Ok(config)
 }
 
 fn read_truth(path: &std::path::Path) -> anyhow::Result<Truth> {
@@ -151,7 +156,8 @@ fn read_truth(path: &std::path::Path) -> anyhow::Result<Truth> {
 /// What is gathered while the flow runs.
 struct Analysis<'a> {
     args: &'a Args,
-    engine: Engine,
+    plan: &'a Plan,
+    period_ms: u64,
     truth: Option<Truth>,
     scores: Vec<(String, Score)>,
     progress: Progress,
@@ -162,7 +168,7 @@ struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    fn new(args: &'a Args, truth: Option<Truth>, engine: Engine) -> anyhow::Result<Self> {
+    fn new(args: &'a Args, truth: Option<Truth>, plan: &'a Plan, period_ms: u64) -> anyhow::Result<Self> {
         let bytes = std::fs::metadata(&args.trace).ok().filter(|file| file.is_file()).map(|file| file.len());
         let create =
             |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));
@@ -170,7 +176,8 @@ impl<'a> Analysis<'a> {
         let progress = Progress::of_bytes(bytes);
         Ok(Analysis {
             args,
-            engine,
+            plan,
+            period_ms,
             truth,
             scores: vec![],
             progress,
@@ -191,11 +198,11 @@ impl<'a> Analysis<'a> {
             Happened::Window { window, state, end_ms } => {
                 let of = |truth: &Truth| (output::time(end_ms), truth.score(&output::found(state)).score);
                 self.scores.extend(self.truth.as_ref().map(of));
+                self.last = window.summary.clone();
                 if self.args.each_window && self.args.format == Format::Json {
-                    output::json(state, self.engine, Some(end_ms), out)?;
+                    output::json(&self.outcome(state), Some(end_ms), out)?;
                     out.flush()?;
                 }
-                self.last = window.summary.clone();
             }
         }
         Ok(())
@@ -212,16 +219,15 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        state: &State,
-        plan: &Plan,
-        period_ms: u64,
-        out: &mut impl Write,
-    ) -> anyhow::Result<()> {
+    fn outcome<'b>(&'b self, state: &'b State) -> Outcome<'b> {
+        let Analysis { plan, period_ms, last, samples, .. } = self;
+        Outcome { state, plan, period_ms: *period_ms, last, samples: *samples }
+    }
+
+    fn finish(mut self, state: &State, out: &mut impl Write) -> anyhow::Result<()> {
         self.progress.done();
         self.dead_letters.as_mut().map_or(Ok(()), BufWriter::flush)?;
-        let outcome = Outcome { state, plan, period_ms, last: &self.last, samples: self.samples };
+        let outcome = self.outcome(state);
         if state.windows == 0 {
             self.say_refused(&mut std::io::stderr())?;
             anyhow::ensure!(self.samples > 0, "there is no sample in the recording that can be used");
@@ -231,7 +237,7 @@ impl<'a> Analysis<'a> {
             );
         }
         match self.args.format {
-            Format::Json => output::json(state, self.engine, None, out)?,
+            Format::Json => output::json(&outcome, None, out)?,
             Format::Dot => output::dot(state, out)?,
             Format::Table => output::table(&outcome, out)?,
         }

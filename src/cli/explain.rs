@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::input;
+use super::input::{self, Input};
 use super::output;
 use super::session::{self, Happened};
 use crate::config::{Config, RawConfig, Wrong};
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "WINDOW_END", value_parser = time_ms, help_heading = "Windows")]
     at: Option<i64>,
     #[command(flatten)]
-    input: input::Args,
+    input: Input,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     format: Format,

@@ -5,7 +5,7 @@ use crate::transport::file::{OpenError, Options, Trace};
 
 /// Flags of windows and input.
 #[derive(clap::Args)]
-pub struct Args {
+pub struct Input {
     /// How much of the past is looked at, or auto: until the answer is stable [default: 5m].
     #[arg(long, value_name = "DURATION", help_heading = "Windows")]
     window: Option<String>,
@@ -23,7 +23,7 @@ pub struct Args {
     counters: bool,
 }
 
-impl Args {
+impl Input {
     /// Says it to `raw`.
     ///
     /// # Errors

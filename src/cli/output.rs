@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::spell;
-use crate::dependencies::{Engine, Ensemble, State};
+use crate::coupling::enough::Enough;
+use crate::dependencies::{Ensemble, State};
 use crate::pipeline::{Plan, Summary};
 use crate::types::VmId;
 
@@ -33,6 +34,12 @@ impl Outcome<'_> {
         spell(self.span(self.plan.window.length()))
     }
 
+    /// The length of windows that would be enough, in whole seconds.
+    fn needed(&self, enough: &Enough) -> Duration {
+        let window = self.span(self.plan.window.length());
+        Duration::from_secs(window.mul_f64(enough.needed).as_secs_f64().ceil() as u64)
+    }
+
     fn span(&self, ticks: usize) -> Duration {
         Duration::from_millis(ticks as u64 * self.period_ms)
     }
@@ -48,29 +55,36 @@ pub fn found(state: &State) -> BTreeMap<VmId, Vec<String>> {
     state.members().map(|(vm, of)| (vm.clone(), of.map(ToString::to_string).collect())).collect()
 }
 
-/// Prints `state`, found by `engine`, as one JSON object on a line of its own.
+/// Prints the outcome as one JSON object on a line of its own.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn json(
-    state: &State,
-    engine: Engine,
-    window_end_ms: Option<i64>,
-    out: &mut impl Write,
-) -> io::Result<()> {
+pub fn json(outcome: &Outcome<'_>, window_end_ms: Option<i64>, out: &mut impl Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Sufficient {
+        by_half: f64,
+        window_s: u64,
+    }
     #[derive(Serialize)]
     struct Object<A: Serialize, D: Serialize> {
         #[serde(skip_serializing_if = "Option::is_none")]
         window_end_ms: Option<i64>,
         windows: u64,
         engine: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        enough: Option<Sufficient>,
         assignments: A,
         dependencies: D,
     }
+    let state = outcome.state;
     let object = Object {
         window_end_ms,
         windows: state.windows,
-        engine: engine.as_str(),
+        engine: outcome.plan.engine().as_str(),
+        enough: outcome.last.enough.map(|enough| Sufficient {
+            by_half: (enough.by_half * 100.0).round() / 100.0,
+            window_s: outcome.needed(&enough).as_secs(),
+        }),
         assignments: state.assignments().collect::<Vec<_>>(),
         dependencies: state.dependencies().collect::<Vec<_>>(),
     };
@@ -134,12 +148,16 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
     };
     writeln!(
         out,
-        "{} VMs: {} work, {} idle, {} with too few samples; {found}\n",
+        "{} VMs: {} work, {} idle, {} with too few samples; {found}",
         state.members().len(),
         last.judged,
         last.idle,
         last.unjudged
     )?;
+    if let Some(enough) = &last.enough {
+        say_enough(outcome, enough, out)?;
+    }
+    writeln!(out)?;
     // The table fills up its last column with blanks.
     ensembles(outcome).to_string().lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()))?;
     writeln!(out)?;
@@ -149,6 +167,18 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
     let alone = state.members().filter(|(vm, of)| of.len() == 0 && !state.idle().contains(*vm));
     say_list("alone", alone.map(|(vm, _)| named(vm)), out)?;
     say_list("idle", state.idle().iter().map(named), out)
+}
+
+/// Whether the window is long enough.
+fn say_enough(outcome: &Outcome<'_>, enough: &Enough, out: &mut impl Write) -> io::Result<()> {
+    let (half, share) = (outcome.plan.window.length() / 2, 100.0 * enough.by_half);
+    writeln!(
+        out,
+        "{:.0} % of them would show in windows of {}, 95 % in {}",
+        share.floor(),
+        spell(outcome.span(half)),
+        spell(outcome.needed(enough))
+    )
 }
 
 /// A hub with its ensembles: `db (e1, e2)`.

@@ -22,6 +22,7 @@ use super::{Plan, Summary};
 use crate::cluster::Names;
 use crate::coupling::communities::Link;
 use crate::coupling::compare::{self, First, Nulls};
+use crate::coupling::enough::Enough;
 use crate::coupling::evidence::{Ledger, Record};
 use crate::coupling::explain::{self, Pair};
 use crate::coupling::moments::{Moments, Sums};
@@ -75,6 +76,8 @@ struct Found {
     a: VmId,
     b: VmId,
     z: f64,
+    /// The evidence of the window alone.
+    window_z: f64,
     strength: f64,
     lag_ms: i64,
     /// Who goes first, and the probability that it is not so.
@@ -394,6 +397,7 @@ impl Comparer {
             a: a.vm.clone(),
             b: b.vm.clone(),
             z,
+            window_z: judged.z,
             strength: compare::strength(&a.vector, &b.vector, z),
             lag_ms,
             cause: first.map(|(first, error)| (if first == First::A { Driver::A } else { Driver::B }, error)),
@@ -444,6 +448,7 @@ fn decide(gathered: Vec<Gathered>, params: &Params, names: &mut Names) -> Vec<De
     decided.extend(judged.verdicts(names).into_iter().map(Decided::Of));
     decided.extend(judged.pairs().map(Decided::OfPair));
     summary.judged = working.len();
+    summary.enough = judged.enough();
     decided.push(Decided::OfPair(PairProposal::Window { gone }));
     decided.push(Decided::Of(Proposal::Window(summary)));
     decided
@@ -499,6 +504,13 @@ impl<'a> Decision<'a> {
             if of.is_empty() { Verdict::Alone } else { Verdict::In(of) }
         };
         self.vms.iter().zip(of).map(|(vm, of)| Proposal::Vm(vm.clone(), verdict(of))).collect()
+    }
+
+    /// How much of the window would have been enough to see what it shows.
+    fn enough(&self) -> Option<Enough> {
+        let threshold = self.significance.threshold();
+        let shown = self.found.iter().map(|one| one.window_z).filter(|z| z.abs() >= threshold);
+        Enough::new(&shown.collect::<Vec<f64>>(), threshold)
     }
 
     /// The significant pairs that share an ensemble: one that does not was outvoted by its neighbours.
