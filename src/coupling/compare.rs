@@ -1,6 +1,8 @@
 //! How two vectors are compared: all scales at the same moment, or one of them some time later in the other; and
 //! what such a comparison gives for pairs that have nothing to do with each other.
 
+use serde::Serialize;
+
 use super::null::{Null, median};
 use super::params::{Params, Scale};
 use super::product;
@@ -256,7 +258,7 @@ impl Nulls {
     /// Which of the two VMs goes first, if one surely does, and the probability that it is not so: evidence at lags
     /// one way must exceed that at the same moment, and by far that of lags the other way; jobs that come
     /// again and again follow each other both ways.
-    pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(First, f64)> {
+    pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(Which, f64)> {
         let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
         for (_, (comparison, usual)) in self.made(false) {
             let z = usual.z(comparison, a, b, params).abs();
@@ -271,16 +273,17 @@ impl Nulls {
         let sure = most > same && most - least > SURELY && 2.0 * least < most;
         // The difference of two z has a variance of 2.
         let error = significance::tail((most - least) / std::f64::consts::SQRT_2);
-        sure.then_some((if after > before { First::A } else { First::B }, error))
+        sure.then_some((if after > before { Which::A } else { Which::B }, error))
     }
 }
 
-/// Which VM of a pair goes first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum First {
-    /// `b` follows `a`.
+/// One VM of a pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// The smaller bytewise.
     A,
-    /// `a` follows `b`.
+    /// The other.
     B,
 }
 

@@ -21,7 +21,7 @@ use super::watch::Sight;
 use super::{Plan, Summary};
 use crate::cluster::Names;
 use crate::coupling::communities::Link;
-use crate::coupling::compare::{self, First, Nulls};
+use crate::coupling::compare::{self, Nulls, Which};
 use crate::coupling::evidence::{Ledger, Record};
 use crate::coupling::explain::{self, Pair};
 use crate::coupling::moments::{Moments, Sums};
@@ -396,7 +396,7 @@ impl Comparer {
             z,
             strength: compare::strength(&a.vector, &b.vector, z),
             lag_ms,
-            cause: first.map(|(first, error)| (if first == First::A { Driver::A } else { Driver::B }, error)),
+            cause: first.map(|(first, error)| (if first == Which::A { Driver::A } else { Driver::B }, error)),
             evidence_s: windows_s.max(record.seconds(hop_s)),
         };
         (found, record)
