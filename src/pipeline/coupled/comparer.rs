@@ -34,6 +34,7 @@ pub struct Comparer {
 }
 
 impl Comparer {
+    /// That of `worker`, before the first window.
     pub fn new(plan: &Plan, params: &Params, worker: u64, workers: u64) -> Self {
         Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger: Ledger::default() }
     }

@@ -8,13 +8,15 @@ use crate::types::VmId;
 /// Where a VM stands when pairs are divided: in a group, in one half of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
+    /// That of the worker where its window is.
     pub group: u64,
+    /// Which half.
     pub upper: bool,
 }
 
 impl Place {
+    /// That of `vm`: VMs are exchanged by the hash, modulo the workers.
     pub fn of(vm: &VmId, workers: u64) -> Self {
-        // VMs are exchanged by the hash, modulo the workers: a VM's group is where its window is.
         let hash = vm.hashed();
         Place { group: hash % workers, upper: hash / workers % 2 == 1 }
     }
@@ -37,8 +39,11 @@ pub fn places(place: Place, workers: u64) -> Vec<u64> {
 /// `right`, or with each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Groups {
+    /// A group.
     pub left: u64,
+    /// The half of it; none for all.
     pub upper: Option<bool>,
+    /// Another group; none for the same.
     pub right: Option<u64>,
 }
 
