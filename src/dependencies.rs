@@ -12,6 +12,8 @@ mod evidence;
 mod held;
 mod state;
 
+#[cfg(test)]
+pub use evidence::tests::some as some_evidence;
 pub use evidence::{Cause, Driver, Evidence, Probability, materially_different};
 pub use held::{BadHysteresis, Held, HeldPairs, Hysteresis, PairWindow};
 pub use state::State;

@@ -139,7 +139,7 @@ fn envelope(kind: &str, subject: Option<String>, data: EventData) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dependencies::{Ensemble, Evidence, Probability};
+    use crate::dependencies::{Ensemble, Evidence, some_evidence};
 
     fn check(changes: &[(Fact, isize)], expected: &[&str]) {
         let mut changes = changes.to_vec();
@@ -184,15 +184,7 @@ mod tests {
 
     /// The pair `a`-`b`, held with this strength, in per cent.
     fn pair(percent: i32) -> Fact {
-        let evidence = Evidence {
-            strength_ppm: percent * 10_000,
-            q: Probability::new(1e-3),
-            confidence_ppm: 990_000,
-            lag_ms: 0,
-            direct: None,
-            cause: None,
-            evidence_s: 300,
-        };
+        let evidence = Evidence { strength_ppm: percent * 10_000, ..some_evidence() };
         Fact::Pair(VmId::new("a"), VmId::new("b"), Some(evidence))
     }
 
@@ -237,7 +229,7 @@ mod tests {
             shown,
             [
                 r#"a {"ensemble":["e1","e2"],"v":1,"vm":"a","window_end_ms":60000}"#,
-                r#"["a","b"] {"a":"a","b":"b","cause":null,"confidence":0.99,"direct":null,"evidence_s":300,"lag_ms":0,"q":0.001,"strength":0.7,"v":1,"window_end_ms":60000,"windows":2}"#,
+                r#"["a","b"] {"a":"a","b":"b","cause":null,"confidence":0.99,"direct":null,"evidence_s":300,"lag_ms":200,"q":0.001,"strength":0.7,"v":1,"window_end_ms":60000,"windows":2}"#,
             ]
         );
         state.apply(&[(pair(70), -1)]);

@@ -17,7 +17,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
-use crate::types::{HostId, MAX_CPU_PPM, Tick, VmId};
+use crate::types::{HostId, MAX_CPU_PPM, Samples, Tick, VmId};
 use plan::{Group, Kind, Vm};
 
 pub use format::{Format, Writer, edges_csv, truth_csv};
@@ -202,6 +202,16 @@ impl Simulator {
             }
         }
         self.next * i64::from(self.params.period_ms)
+    }
+
+    /// A reading of the tick that ended at `end_ms`, as [`Simulator::tick`] says, as a sample.
+    pub fn sample(&self, reading: Reading, end_ms: i64) -> Samples {
+        Samples {
+            vm: self.truth[reading.vm as usize].vm.clone(),
+            host: self.hosts[reading.host as usize].clone(),
+            first: end_ms / i64::from(self.params.period_ms) - 1,
+            cpu_ppm: vec![reading.cpu_ppm],
+        }
     }
 
     /// Stops and migrates VMs between two messages.

@@ -48,6 +48,10 @@ impl VmId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// Its name: what follows the host in `host/name`; all of an identity without a host.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&*self.0, |(_, name)| name)
+    }
 }
 
 impl fmt::Display for HostId {
@@ -152,5 +156,17 @@ impl DeadLetter {
         let mut bytes = values.join(",").into_bytes();
         bytes.truncate(Self::KEPT_BYTES);
         DeadLetter { reason, origin, bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_follows_the_host() {
+        for (id, name) in [("h1/web", "web"), ("web", "web"), ("rack/h1/web", "web"), ("h1/", ""), ("", "")] {
+            assert_eq!(VmId::new(id).name(), name, "{id}");
+        }
     }
 }

@@ -15,7 +15,6 @@ use crate::pipeline::{Feed, Summary};
 use crate::simd::Simd;
 use crate::simulate::{Params, Reading, Simulator, truth_csv};
 use crate::transport::file::{Batch, Progress};
-use crate::types::Samples;
 
 /// Shows what lwt does: simulates a datacenter and finds out, live, which of its VMs work together.
 #[derive(clap::Args)]
@@ -115,15 +114,9 @@ fn simulated(mut simulator: Simulator, seconds: u64) -> Feed {
             return Ok(Progress::End);
         }
         left -= 1;
-        let tick = simulator.tick(&mut readings) / PERIOD_MS as i64 - 1;
-        let samples = |reading: &Reading| Samples {
-            vm: simulator.truth()[reading.vm as usize].vm.clone(),
-            host: simulator.hosts()[reading.host as usize].clone(),
-            first: tick,
-            cpu_ppm: vec![reading.cpu_ppm],
-        };
-        batch.samples.extend(readings.iter().map(samples));
-        batch.watermark = Some(tick + 1);
+        let end_ms = simulator.tick(&mut readings);
+        batch.samples.extend(readings.iter().map(|reading| simulator.sample(*reading, end_ms)));
+        batch.watermark = Some(end_ms / PERIOD_MS as i64);
         Ok(Progress::More)
     })
 }

@@ -245,11 +245,8 @@ impl<'a> Follower<'a> {
     }
 
     fn nearest(&self, name: &str) -> String {
-        let likeness = |vm: &&VmId| {
-            let id = vm.as_str();
-            let last = id.rsplit_once('/').map_or(id, |(_, last)| last);
-            strsim::jaro_winkler(name, id).max(strsim::jaro_winkler(name, last))
-        };
+        let likeness =
+            |vm: &&VmId| strsim::jaro_winkler(name, vm.as_str()).max(strsim::jaro_winkler(name, vm.name()));
         let nearest = self.vms.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         nearest.map_or(String::new(), |vm| format!("; the nearest is {vm}"))
     }

@@ -250,7 +250,7 @@ fn say_list(what: &str, vms: impl Iterator<Item = String>, out: &mut impl Write)
 mod tests {
     use super::*;
     use crate::coupling;
-    use crate::dependencies::{Evidence, Fact, Hysteresis, Probability};
+    use crate::dependencies::{Evidence, Fact, Hysteresis, some_evidence};
     use crate::pipeline::{Clusters, Method};
     use crate::simd::Simd;
     use crate::window;
@@ -260,15 +260,8 @@ mod tests {
         let vm = VmId::new;
         let member = |name, of| (Fact::Member(vm(name), Ensemble::new(of)), 1);
         let pair = |a, b, strength_ppm, direct| {
-            let evidence = Evidence {
-                strength_ppm,
-                q: Probability::new(1e-3),
-                confidence_ppm: if direct == Some(true) { 990_000 } else { 950_000 },
-                lag_ms: 0,
-                direct,
-                cause: None,
-                evidence_s: 300,
-            };
+            let confidence_ppm = if direct == Some(true) { 990_000 } else { 950_000 };
+            let evidence = Evidence { strength_ppm, confidence_ppm, direct, ..some_evidence() };
             (Fact::Pair(vm(a), vm(b), Some(evidence)), 1)
         };
         let mut state = State::default();

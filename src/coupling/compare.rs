@@ -1,7 +1,9 @@
 //! How two vectors are compared: all scales at the same moment, or one of them some time later in the other; and
 //! what such a comparison gives for pairs that have nothing to do with each other.
 
-use super::null::Null;
+use serde::Serialize;
+
+use super::null::{Null, median};
 use super::params::{Params, Scale};
 use super::product;
 use super::significance::{self, Significance};
@@ -117,10 +119,15 @@ struct Usual {
 }
 
 impl Usual {
-    /// By what a pair with this energy is divided: a few moments at which much happens in both are not much evidence.
+    /// How many standard deviations beyond it a pair is by this comparison.
+    fn z(&self, comparison: &Comparison, a: &[i8], b: &[i8], params: &Params) -> f64 {
+        self.whole.z(f64::from(comparison.product(a, b, params, false)))
+    }
+
+    /// By what a pair's z is divided: a few moments at which much happens in both are not much evidence.
     /// Half-way (in powers) to a sum that is scaled by its own energy, which a few moments can never make large.
-    fn few_moments(&self, energy: f64) -> f64 {
-        (energy / self.energy.max(1.0)).max(1.0).sqrt().sqrt()
+    fn few_moments(&self, comparison: &Comparison, a: &[i8], b: &[i8], params: &Params) -> f64 {
+        (comparison.energy(a, b, params) / self.energy.max(1.0)).max(1.0).sqrt().sqrt()
     }
 }
 
@@ -168,14 +175,10 @@ impl Nulls {
     /// Judges a pair by all comparisons; those for skewed clocks only if `skewed`.
     pub fn judge(&self, a: &[i8], b: &[i8], skewed: bool, params: &Params) -> Judged {
         let (mut best, mut few_moments) = (Judged { z: 0.0, by: 0, lag_ms: 0 }, 1.0f64);
-        for (by, (comparison, usual)) in self.comparisons.iter().enumerate() {
-            if comparison.kind == Kind::Skewed && !skewed {
-                continue;
-            }
-            let product = f64::from(comparison.product(a, b, params, false));
-            let mut z = usual.whole.z(product) * if by == 0 { 1.0 } else { self.significance.discount() };
+        for (by, (comparison, usual)) in self.made(skewed) {
+            let mut z = usual.z(comparison, a, b, params) * self.discount(comparison);
             if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
-                let divisor = usual.few_moments(comparison.energy(a, b, params));
+                let divisor = usual.few_moments(comparison, a, b, params);
                 z /= divisor;
                 if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
                     best = Judged { z, by, lag_ms: comparison.lag_ms };
@@ -198,13 +201,21 @@ impl Nulls {
         skewed: bool,
         params: &'a Params,
     ) -> impl Iterator<Item = (&'a Comparison, f64)> + 'a {
-        let made =
-            self.comparisons.iter().filter(move |(comparison, _)| comparison.kind != Kind::Skewed || skewed);
-        made.map(move |(comparison, usual)| {
-            let discount = if comparison.kind == Kind::Plain { 1.0 } else { self.significance.discount() };
-            let z = usual.whole.z(f64::from(comparison.product(a, b, params, false))) * discount;
-            (comparison, z / usual.few_moments(comparison.energy(a, b, params)))
+        self.made(skewed).map(move |(_, (comparison, usual))| {
+            let z = usual.z(comparison, a, b, params) * self.discount(comparison);
+            (comparison, z / usual.few_moments(comparison, a, b, params))
         })
+    }
+
+    /// The comparisons that are made, with their indices; those for skewed clocks only if `skewed`.
+    fn made(&self, skewed: bool) -> impl Iterator<Item = (usize, &(Comparison, Usual))> {
+        let all = self.comparisons.iter().enumerate();
+        all.filter(move |(_, (comparison, _))| comparison.kind != Kind::Skewed || skewed)
+    }
+
+    /// What the z of this comparison counts, as one of several.
+    fn discount(&self, comparison: &Comparison) -> f64 {
+        if comparison.kind == Kind::Plain { 1.0 } else { self.significance.discount() }
     }
 
     /// How much more than is usual the products of this pair spread when one VM is shifted against the other, round the
@@ -228,7 +239,7 @@ impl Nulls {
                 to[..right.len()].copy_from_slice(right);
                 to[right.len()..].copy_from_slice(left);
             }
-            usual.whole.z(f64::from(comparison.product(a, &shifted, params, false))).powi(2)
+            usual.z(comparison, a, &shifted, params).powi(2)
         };
         (shifts.map(square).sum::<f64>() / n).sqrt().max(1.0)
     }
@@ -247,12 +258,10 @@ impl Nulls {
     /// Which of the two VMs goes first, if one surely does, and the probability that it is not so: evidence at lags
     /// one way must exceed that at the same moment, and by far that of lags the other way; jobs that come
     /// again and again follow each other both ways.
-    pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(First, f64)> {
-        let lagged =
-            self.comparisons.iter().filter(|(comparison, _)| !matches!(comparison.kind, Kind::Skewed));
+    pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(Which, f64)> {
         let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
-        for (comparison, usual) in lagged {
-            let z = usual.whole.z(f64::from(comparison.product(a, b, params, false))).abs();
+        for (_, (comparison, usual)) in self.made(false) {
+            let z = usual.z(comparison, a, b, params).abs();
             let side = match comparison.lag_ms {
                 1.. => &mut after,
                 0 => &mut same,
@@ -264,25 +273,34 @@ impl Nulls {
         let sure = most > same && most - least > SURELY && 2.0 * least < most;
         // The difference of two z has a variance of 2.
         let error = significance::tail((most - least) / std::f64::consts::SQRT_2);
-        sure.then_some((if after > before { First::A } else { First::B }, error))
+        sure.then_some((if after > before { Which::A } else { Which::B }, error))
     }
 }
 
-/// Which VM of a pair goes first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum First {
-    /// `b` follows `a`.
+/// One VM of a pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// The smaller bytewise.
     A,
-    /// `a` follows `b`.
+    /// The other.
     B,
 }
 
 /// How closely two VMs move together, -1 to 1: the correlation of their vectors; with the sign of the evidence `z`
 /// where that is of another comparison.
 pub fn strength(a: &[i8], b: &[i8], z: f64) -> f64 {
-    let norm = |x: &[i8]| f64::from(product::dot(x, x)).sqrt();
-    let correlation = f64::from(product::dot(a, b)) / (norm(a) * norm(b)).max(1.0);
-    correlation.abs().min(1.0).copysign(z)
+    correlation(a, b).abs().min(1.0).copysign(z)
+}
+
+/// The correlation of two vectors, of which 0 is the mean.
+pub fn correlation(a: &[i8], b: &[i8]) -> f64 {
+    f64::from(product::dot(a, b)) / (norm(a) * norm(b))
+}
+
+/// The length of a vector; 1 of one that is all 0.
+pub fn norm(x: &[i8]) -> f64 {
+    f64::from(product::dot(x, x)).sqrt().max(1.0)
 }
 
 /// When evidence is enough in a park of `vms`.
@@ -316,36 +334,29 @@ fn comparisons(params: &Params) -> Vec<Comparison> {
 /// What each comparison gives for the pairs of the sample. Lags of one scale share theirs, skewed clocks have
 /// that of the plain one.
 fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params) -> Vec<Usual> {
+    let few = &sample[..sample.len().min(SMALL_SAMPLE)];
     let mut known: Vec<(Kind, Usual)> = vec![];
-    for comparison in comparisons {
+    let usual = |comparison: &Comparison| {
         let kind = if comparison.kind == Kind::Skewed { Kind::Plain } else { comparison.kind };
-        if known.iter().any(|(of, _)| *of == kind) {
-            continue;
+        if let Some((_, usual)) = known.iter().find(|(of, _)| *of == kind) {
+            return *usual;
         }
         let alike: Vec<&Comparison> = comparisons.iter().filter(|other| other.kind == kind).collect();
-        let vms = if kind == Kind::Plain { sample } else { &sample[..sample.len().min(SMALL_SAMPLE)] };
+        let vms = if kind == Kind::Plain { sample } else { few };
         let null = if matches!(kind, Kind::Lagged(_)) { Null::both } else { Null::left };
         let products = |fresh| {
             let of = |(a, b)| alike.iter().map(move |c| f64::from(c.product(a, b, params, fresh)));
             null(&mut pairs(vms).flat_map(of).collect::<Vec<f64>>())
         };
-        let few = &sample[..sample.len().min(SMALL_SAMPLE)];
         let mut energies: Vec<f64> = pairs(few).map(|(a, b)| comparison.energy(a, b, params)).collect();
-        let middle = energies.len() / 2;
-        let energy = if energies.is_empty() {
-            0.0
-        } else {
-            *energies.select_nth_unstable_by(middle, f64::total_cmp).1
-        };
-        known.push((kind, Usual { whole: products(false), fresh: products(true), energy }));
-    }
-    let of = |comparison: &Comparison| {
-        let kind = if comparison.kind == Kind::Skewed { Kind::Plain } else { comparison.kind };
-        known.iter().find(|(known, _)| *known == kind).map(|(_, usual)| *usual)
+        let usual = Usual { whole: products(false), fresh: products(true), energy: median(&mut energies) };
+        known.push((kind, usual));
+        usual
     };
-    comparisons.iter().filter_map(of).collect()
+    comparisons.iter().map(usual).collect()
 }
 
-fn pairs<'a>(vms: &'a [&'a [i8]]) -> impl Iterator<Item = (&'a [i8], &'a [i8])> {
-    vms.iter().enumerate().flat_map(|(i, a)| vms[i + 1..].iter().map(|b| (*a, *b)))
+/// All pairs of some things, in order.
+pub fn pairs<T: Copy>(of: &[T]) -> impl Iterator<Item = (T, T)> + '_ {
+    of.iter().enumerate().flat_map(|(i, a)| of[i + 1..].iter().map(|b| (*a, *b)))
 }

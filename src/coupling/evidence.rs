@@ -49,6 +49,11 @@ impl Record {
         if self.hops < LEAST_HOPS { 0.0 } else { self.sum / self.variance.sqrt() }
     }
 
+    /// The same as standard deviations from what records of independent pairs show; 0 while there are too few.
+    pub fn beyond(&self, null: &Null) -> f64 {
+        if self.z() == 0.0 { 0.0 } else { null.z(self.z()) }
+    }
+
     /// How many seconds it stands on.
     pub fn seconds(&self, hop_s: f64) -> f64 {
         self.hops * hop_s

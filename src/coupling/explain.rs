@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::compare::{Comparison, Judged, Nulls};
+use super::compare::{Comparison, Judged, Nulls, correlation, norm, pairs};
 use super::null::Null;
 use super::params::{ORDER, Params, Scale, UNIT};
-use super::{product, scores};
+use super::scores;
 use crate::simd::Simd;
 use crate::window::{Status, VmWindow};
 
@@ -209,19 +209,11 @@ fn rounded(x: f64) -> f64 {
     (x * 1000.0).round() / 1000.0
 }
 
-fn pairs<'a>(vms: &'a [&'a [i8]]) -> impl Iterator<Item = (&'a [i8], &'a [i8])> {
-    vms.iter().enumerate().flat_map(|(i, a)| vms[i + 1..].iter().map(|b| (*a, *b)))
-}
-
-fn norm(x: &[i8]) -> f64 {
-    f64::from(product::dot(x, x)).sqrt().max(1.0)
-}
-
 /// The correlation of the vectors without weights, as one of the sample's.
 fn unweighted_z(sides: [&Side; 2], sample: &[&[i8]], params: &Params) -> f64 {
-    let correlation = |(a, b): (&[i8], &[i8])| f64::from(product::dot(a, b)) / norm(a) / norm(b);
     let [a, b] = sides.map(|side| side.unweighted(params));
-    Null::left(&mut pairs(sample).map(correlation).collect::<Vec<f64>>()).z(correlation((&a, &b)))
+    let mut others: Vec<f64> = pairs(sample).map(|(a, b)| correlation(a, b)).collect();
+    Null::left(&mut others).z(correlation(&a, &b))
 }
 
 fn at_scale(

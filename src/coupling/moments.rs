@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::null::median;
 use super::params::{Params, UNIT};
 
 /// Scores count up to two standard deviations: the mean of the park is then not that of its wildest VM.
@@ -69,13 +70,12 @@ pub struct Moments {
 impl Moments {
     /// Of the whole park.
     pub fn new(park: Sums, params: &Params) -> Self {
-        let median = |active: &[u32]| {
-            let mut sorted = active.to_vec();
-            let middle = sorted.len() / 2;
-            f64::from(*sorted.select_nth_unstable(middle).1) / f64::from(park.vms.max(1))
+        let share = |active: &[u32]| {
+            let mut active: Vec<f64> = active.iter().map(|&vms| f64::from(vms)).collect();
+            median(&mut active) / f64::from(park.vms.max(1))
         };
         let usual =
-            params.scales().iter().map(|scale| park.active.get(scale.range()).map_or(0.0, median)).collect();
+            params.scales().iter().map(|scale| park.active.get(scale.range()).map_or(0.0, share)).collect();
         Moments { park, usual }
     }
 

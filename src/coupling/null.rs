@@ -12,7 +12,7 @@ pub struct Null {
 }
 
 /// From the median of the absolute deviations to a standard deviation, for a normal distribution.
-const NORMAL: f64 = 1.482_602_218_505_602;
+pub const NORMAL: f64 = 1.482_602_218_505_602;
 
 /// A tenth of a normal distribution is this many standard deviations below the mean.
 const TENTH: f64 = 1.281_551_565_544_6;
@@ -41,19 +41,19 @@ impl Null {
         values.sort_unstable_by(f64::total_cmp);
         let centre = middle(values);
         let mut deviations: Vec<f64> = values.iter().map(|z| (z - centre).abs()).collect();
-        let half = deviations.len() / 2;
-        let spread = if deviations.is_empty() {
-            0.0
-        } else {
-            *deviations.select_nth_unstable_by(half, f64::total_cmp).1
-        };
-        Null { centre, spread: NORMAL * spread }
+        Null { centre, spread: NORMAL * median(&mut deviations) }
     }
 
     /// How many standard deviations `value` is from the centre; 0 if nothing spreads.
     pub fn z(&self, value: f64) -> f64 {
         if self.spread > 0.0 { (value - self.centre) / self.spread } else { 0.0 }
     }
+}
+
+/// The median of `values`, whose order changes: of an even number the upper one of the middle, of none 0.
+pub fn median(values: &mut [f64]) -> f64 {
+    let half = values.len() / 2;
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(half, f64::total_cmp).1 }
 }
 
 fn middle(sorted: &[f64]) -> f64 {
@@ -80,6 +80,7 @@ mod tests {
 
     #[test]
     fn of_nothing_nothing() {
+        assert_eq!([median(&mut []), median(&mut [2.0, 1.0]), median(&mut [3.0, 1.0, 2.0])], [0.0, 2.0, 2.0]);
         assert_eq!(Null::left(&mut []).z(5.0), 0.0);
         assert_eq!(Null::both(&mut [1.0; 9]).z(5.0), 0.0);
     }

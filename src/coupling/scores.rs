@@ -1,5 +1,6 @@
 //! One VM's window, at every scale: what its model did not predict, as normal scores of ranks.
 
+use super::null::{NORMAL, median};
 use super::params::{ORDER, Params, Scale, UNIT};
 use super::schedule;
 use crate::model::{self, Ar, Fit, Order};
@@ -13,9 +14,6 @@ const JITTER_MS: f64 = 10.0;
 /// Variations below this share of the level are not news: a VM that runs at its cap varies by what
 /// contention takes from it, together with its neighbours.
 const CONTENTION: f64 = 0.05;
-
-/// From the median of absolute deviations to a standard deviation, for a normal distribution.
-const NORMAL: f64 = 1.4826;
 
 /// The noise is taken to be at most four times as large: constant VMs have no variations at all.
 const LEAST_USUAL: f64 = 0.25;
@@ -90,9 +88,7 @@ impl Work {
         let levels = view.samples[ORDER..].iter().map(|&x| f64::from(x));
         let share = |(e, level): (&f64, f64)| e.abs() / level.max(level - e).max(1.0);
         let shares: Vec<f64> = self.innovations.iter().zip(levels).map(share).collect();
-        let mut sorted = shares.clone();
-        let half = sorted.len() / 2;
-        let usual = NORMAL * *sorted.select_nth_unstable_by(half, f64::total_cmp).1;
+        let usual = NORMAL * median(&mut shares.clone());
         let noise = noise * (noise / usual.max(noise * LEAST_USUAL)).max(1.0);
         shares.iter().map(|share| (share * share / (share * share + noise * noise)) as f32).collect()
     }

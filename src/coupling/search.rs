@@ -31,23 +31,24 @@ pub fn candidates(
     params: &Params,
     simd: Simd,
 ) -> Vec<(u32, u32)> {
+    let within = block.right.is_none();
     let right = block.right.unwrap_or(block.left);
     let mut found = BTreeSet::new();
     if vms <= FEW {
         let all = (0..block.left.len()).flat_map(|i| (0..right.len()).map(move |j| (i as u32, j as u32)));
-        return all.filter(|(i, j)| block.right.is_some() || i < j).collect();
+        return all.filter(|(i, j)| !within || i < j).collect();
     }
-    for (index, comparison) in nulls.comparisons().enumerate().filter(|(_, comparison)| comparison.searched())
-    {
+    // Within one set, what follows by a lag is what leads by it in the pair turned round.
+    let made = |comparison: &Comparison| comparison.searched() && (!within || comparison.lag_ms >= 0);
+    for (index, comparison) in nulls.comparisons().enumerate().filter(|(_, comparison)| made(comparison)) {
         let (low, high) = nulls.beyond(index, IN_VAIN * vms as f64);
         let left = cut(block.left, comparison, params, |(early, _)| early);
         let late = cut(right, comparison, params, |(_, late)| late);
-        let symmetric = block.right.is_none() && comparison.lag_ms == 0;
-        let pairs = if symmetric { Pairs::Upper } else { Pairs::All };
+        let pairs = if within && comparison.lag_ms == 0 { Pairs::Upper } else { Pairs::All };
         product::products(simd, (&left, &late), pairs, Beyond { low, high }, |i, j, _| {
-            let pair = if block.right.is_none() { (i.min(j), i.max(j)) } else { (i, j) };
-            if block.right.is_some() || i != j {
-                found.insert((pair.0 as u32, pair.1 as u32));
+            if !within || i != j {
+                let (i, j) = if within { (i.min(j), i.max(j)) } else { (i, j) };
+                found.insert((i as u32, j as u32));
             }
         });
     }
@@ -69,5 +70,51 @@ fn cut(
     match parts.as_slice() {
         [one] => Vectors::new(vectors.iter().map(|vector| &vector[one.clone()]), len),
         _ => Vectors::new(vectors, len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every comparison, of every pair either way round.
+    fn naive(vectors: &[&[i8]], vms: usize, nulls: &Nulls, params: &Params) -> Vec<(u32, u32)> {
+        let comparisons: Vec<_> = nulls.comparisons().enumerate().filter(|(_, c)| c.searched()).collect();
+        let remarkable = |i: usize, j: usize| {
+            comparisons.iter().any(|(index, comparison)| {
+                let (low, high) = nulls.beyond(*index, IN_VAIN * vms as f64);
+                !(low..=high).contains(&comparison.product(vectors[i], vectors[j], params, false))
+            })
+        };
+        let pairs = (0..vectors.len()).flat_map(|i| (i + 1..vectors.len()).map(move |j| (i, j)));
+        pairs
+            .filter(|&(i, j)| remarkable(i, j) || remarkable(j, i))
+            .map(|(i, j)| (i as u32, j as u32))
+            .collect()
+    }
+
+    #[test]
+    fn no_pair_is_overlooked_however_the_vectors_are_divided() {
+        let (params, vms) = (Params::new(1000, 60, 20, 0.01).unwrap(), 200);
+        let mut state = 7u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 57) as i8 - 64
+        };
+        let vectors: Vec<Vec<i8>> =
+            (0..60).map(|_| (0..params.values()).map(|_| noise()).collect()).collect();
+        let all: Vec<&[i8]> = vectors.iter().map(Vec::as_slice).collect();
+        let nulls = Nulls::new(&all, vms, &params);
+        let expected = naive(&all, vms, &nulls, &params);
+        assert!(expected.len() > 20 && expected.len() < 60 * 59 / 4, "{}", expected.len());
+        let (left, right) = all.split_at(25);
+        let search = |left, right| candidates(Block { left, right }, vms, &nulls, &params, Simd::detect());
+        assert_eq!(search(&all, None), expected);
+        let later = |by: (u32, u32)| move |(i, j): (u32, u32)| (i + by.0, j + by.1);
+        let mut parts = search(left, None);
+        parts.extend(search(right, None).into_iter().map(later((25, 25))));
+        parts.extend(search(left, Some(right)).into_iter().map(later((0, 25))));
+        parts.sort();
+        assert_eq!(parts, expected);
     }
 }

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 
 use nalgebra::{Cholesky, DMatrix};
 
+use super::null::median;
 use crate::model::ln;
 
 /// The largest ensemble that is looked into: 64^3 / 3 multiplications for the inverse are 0.1 ms.
@@ -133,8 +134,7 @@ pub fn within(ensembles: &[Vec<u32>], ties: &[Tie]) -> Vec<Option<bool>> {
 fn samples<'a>(ties: impl Iterator<Item = &'a Tie>) -> Option<f64> {
     let mut all: Vec<f64> =
         ties.map(|tie| (tie.z / tie.strength).powi(2)).filter(|n| n.is_finite()).collect();
-    let middle = all.len() / 2;
-    (!all.is_empty()).then(|| *all.select_nth_unstable_by(middle, f64::total_cmp).1)
+    (!all.is_empty()).then(|| median(&mut all))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! into as many groups as there are workers, and each worker compares its own group with itself and with half of
 //! the others; vectors go to the workers that compare them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use differential_dataflow::Hashable;
@@ -14,26 +14,23 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
-use super::flow::{self, Judged, Proposal};
+use super::Plan;
+use super::flow::{Judged, Proposal};
 use super::operators::{Records, Timed, per_window};
 use super::pairs::PairProposal;
 use super::watch::Sight;
-use super::{Plan, Summary};
 use crate::cluster::Names;
-use crate::coupling::communities::Link;
-use crate::coupling::compare::{self, First, Nulls};
-use crate::coupling::enough::Enough;
-use crate::coupling::evidence::{Ledger, Record};
-use crate::coupling::explain::{self, Pair};
+use crate::coupling::compare;
 use crate::coupling::moments::{Moments, Sums};
-use crate::coupling::null::Null;
-use crate::coupling::search::{self, Block};
-use crate::coupling::significance::Significance;
-use crate::coupling::structure::Tie;
-use crate::coupling::{Params, communities, structure, vector};
-use crate::dependencies::{Cause, Driver, Ensemble, Evidence, Probability, Verdict};
+use crate::coupling::{Params, vector};
+use crate::dependencies::Driver;
 use crate::types::{HostId, VmId};
-use crate::window::Status;
+use comparer::Comparer;
+use division::{Place, places};
+
+mod comparer;
+mod decision;
+mod division;
 
 /// What a worker's windows say to the coupling engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,9 +107,9 @@ pub fn propose<'s>(
         "Ensembles",
         |_| 0,
         move |pane, gathered| {
-            let decided = decide(gathered, &params, &mut names);
-            show(&decided, &plan, pane);
-            decided
+            let (vms, pairs) = decision::decide(gathered, &params, &mut names);
+            show(&pairs, &plan, pane);
+            vms.into_iter().map(Decided::Of).chain(pairs.into_iter().map(Decided::OfPair)).collect()
         },
     );
     let vms = proposed.clone().flat_map(|(proposal, pane)| match proposal {
@@ -134,10 +131,10 @@ enum Decided {
 }
 
 /// Shows that a watched pair is proposed.
-fn show(decided: &[Decided], plan: &Plan, pane: u64) {
+fn show(pairs: &[PairProposal], plan: &Plan, pane: u64) {
     let Some(watch) = &plan.watch else { return };
-    for one in decided {
-        if let Decided::OfPair(PairProposal::Pair(a, b, _)) = one
+    for pair in pairs {
+        if let PairProposal::Pair(a, b, _) = pair
             && watch.concerns(a)
             && watch.concerns(b)
         {
@@ -191,60 +188,6 @@ fn weigh(
         .collect()
 }
 
-/// Where a VM stands when pairs are divided: in a group, in one half of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Place {
-    group: u64,
-    upper: bool,
-}
-
-impl Place {
-    fn of(vm: &VmId, workers: u64) -> Self {
-        // VMs are exchanged by the hash, modulo the workers: a VM's group is where its window is.
-        let hash = vm.hashed();
-        Place { group: hash % workers, upper: hash / workers % 2 == 1 }
-    }
-}
-
-/// The workers that compare a VM with others: of its own group, and those which compare their group with it.
-fn places(place: Place, workers: u64) -> Vec<u64> {
-    let Place { group, upper } = place;
-    let mut to: Vec<u64> = (0..=(workers - 1) / 2).map(|d| (group + workers - d) % workers).collect();
-    let half = workers / 2;
-    if workers.is_multiple_of(2) && group >= half {
-        to.push(group - half);
-    } else if workers.is_multiple_of(2) && upper {
-        to.push(group + half);
-    }
-    to
-}
-
-/// VMs of the group `left` (of all of it, or only of its upper or lower half) that are compared with those of
-/// `right`, or with each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Groups {
-    left: u64,
-    upper: Option<bool>,
-    right: Option<u64>,
-}
-
-/// The blocks of pairs that `worker` compares: those within its own group, those of its own with each of the groups
-/// that follow, up to half of all. Two groups that are opposite are compared by both their workers: by one with the
-/// lower half of the first, by the other with its upper half.
-fn blocks(worker: u64, workers: u64) -> Vec<Groups> {
-    let own = Groups { left: worker, upper: None, right: None };
-    let mut blocks = vec![own];
-    blocks.extend(
-        (1..=(workers - 1) / 2).map(|ahead| Groups { right: Some((worker + ahead) % workers), ..own }),
-    );
-    let half = workers / 2;
-    if workers.is_multiple_of(2) {
-        let first = worker % half;
-        blocks.push(Groups { left: first, upper: Some(worker >= half), right: Some(first + half) });
-    }
-    blocks
-}
-
 fn pairs<'s>(
     weighed: Records<'s, Timed<Weighed>>,
     plan: &Plan,
@@ -252,8 +195,7 @@ fn pairs<'s>(
     workers: u64,
 ) -> Records<'s, Timed<Found>> {
     let worker = weighed.scope().index() as u64;
-    let mut comparer =
-        Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger: Ledger::default() };
+    let mut comparer = Comparer::new(plan, params, worker, workers);
     per_window(
         weighed,
         "Pairs",
@@ -264,289 +206,3 @@ fn pairs<'s>(
         },
     )
 }
-
-/// One worker's share of the pairs.
-struct Comparer {
-    plan: Plan,
-    params: Params,
-    worker: u64,
-    workers: u64,
-    ledger: Ledger<(VmId, VmId)>,
-}
-
-/// VMs all of whose pairs are followed over time, whatever they show: 64 have 2,016.
-const CONTROLS: usize = 64;
-
-/// A record with more evidence than this is kept, whatever the window says.
-const WORTH_KEEPING: f64 = 2.0;
-
-impl Comparer {
-    /// Judges this worker's pairs of a window; `weighed` in order of VM.
-    fn compare(&mut self, pane: u64, weighed: &[Weighed]) -> Vec<Found> {
-        let Some(vms) = weighed.first().map(|one| one.vms as usize) else { return vec![] };
-        let mut sample: Vec<&Weighed> = weighed.iter().filter(|one| one.sampled).collect();
-        sample.sort_by_cached_key(|one| (one.vm.hashed(), one.vm.clone()));
-        sample.truncate(compare::SAMPLE);
-        let vectors: Vec<&[i8]> = sample.iter().map(|one| &*one.vector).collect();
-        let nulls = Nulls::new(&vectors, vms, &self.params);
-        self.control(&sample[..sample.len().min(CONTROLS)], &nulls);
-        let candidates = self.candidates(weighed, vms, &nulls);
-        let window = Window { weighed, null: self.ledger.null(), nulls };
-        self.show(pane, &window, &sample);
-        let mut before = std::mem::take(&mut self.ledger.records);
-        let mut pairs = candidates.clone();
-        pairs.extend(before.keys().filter_map(|(a, b)| Some((window.position(a)?, window.position(b)?))));
-        let mut found = vec![];
-        for (i, j) in pairs {
-            let (a, b) = (&weighed[i], &weighed[j]);
-            let key = (a.vm.clone(), b.vm.clone());
-            let (one, record) = self.judge(&window, (a, b), before.remove(&key));
-            if candidates.contains(&(i, j)) || window.null.z(record.z()).abs() > WORTH_KEEPING {
-                self.ledger.records.insert(key, record);
-            }
-            found.push(one);
-        }
-        found
-    }
-
-    /// Shows how the watched pair is judged, whether or not it is worth judging.
-    fn show(&self, pane: u64, window: &Window<'_>, sample: &[&Weighed]) {
-        let Some(watch) = &self.plan.watch else { return };
-        let Some((i, j)) = watch.find(window.weighed.iter().map(|one| &one.vm)) else { return };
-        let (a, b) = (&window.weighed[i], &window.weighed[j]);
-        let before = self.ledger.records.get(&(a.vm.clone(), b.vm.clone())).copied();
-        let skewed = a.host != b.host;
-        let judged = window.nulls.judge(&a.vector, &b.vector, skewed, &self.params);
-        let (found, record) = self.judge(window, (a, b), before);
-        let recorded_z = if record.z() == 0.0 { 0.0 } else { window.null.z(record.z()) };
-        let pair = Pair {
-            vectors: [a.vector.clone(), b.vector.clone()],
-            sample: sample.iter().take(explain::SAMPLE).map(|one| one.vector.clone()).collect(),
-            nulls: window.nulls.clone(),
-            skewed,
-            judged,
-            recorded_z,
-            by: if found.z == judged.z { judged.by } else { record.by },
-        };
-        let end = self.plan.window.pane_start(pane as i64 + 1);
-        watch.tell(end, Sight::Pair(a.vm.clone(), b.vm.clone(), pair));
-    }
-
-    /// Follows all pairs of a few VMs.
-    fn control(&mut self, sample: &[&Weighed], nulls: &Nulls) {
-        let pairs =
-            sample.iter().enumerate().flat_map(|(i, a)| sample[i + 1..].iter().map(move |b| (*a, *b)));
-        let fresh = pairs.map(|(a, b)| {
-            let z = nulls.fresh(&a.vector, &b.vector, 0, &self.params);
-            ((a.vm.clone(), b.vm.clone()), z)
-        });
-        self.ledger.control(fresh, self.hop_s());
-    }
-
-    /// The pairs of this worker that are worth judging, as positions, the smaller first.
-    fn candidates(&self, weighed: &[Weighed], vms: usize, nulls: &Nulls) -> BTreeSet<(usize, usize)> {
-        let group = |group: u64, upper: Option<bool>| -> Vec<usize> {
-            let of = |at: &usize| {
-                let place = Place::of(&weighed[*at].vm, self.workers);
-                place.group == group && upper.is_none_or(|upper| place.upper == upper)
-            };
-            (0..weighed.len()).filter(of).collect()
-        };
-        let mut found = BTreeSet::new();
-        for Groups { left, upper, right } in blocks(self.worker, self.workers) {
-            let left = group(left, upper);
-            let right = right.map(|right| group(right, None));
-            let vectors = |of: &[usize]| of.iter().map(|at| &*weighed[*at].vector).collect::<Vec<&[i8]>>();
-            let (lefts, rights) = (vectors(&left), right.as_deref().map(vectors));
-            let block = Block { left: &lefts, right: rights.as_deref() };
-            let right = right.as_ref().unwrap_or(&left);
-            for (i, j) in search::candidates(block, vms, nulls, &self.params, self.plan.simd) {
-                let (i, j) = (left[i as usize], right[j as usize]);
-                found.insert((i.min(j), i.max(j)));
-            }
-        }
-        found
-    }
-
-    /// Judges one pair by the window and by what was recorded of it before.
-    fn judge(
-        &self,
-        window: &Window<'_>,
-        (a, b): (&Weighed, &Weighed),
-        before: Option<Record>,
-    ) -> (Found, Record) {
-        let (nulls, params, hop_s) = (&window.nulls, &self.params, self.hop_s());
-        let judged = nulls.judge(&a.vector, &b.vector, a.host != b.host, params);
-        let mut record = before.unwrap_or(Record::new(judged.by));
-        if before.is_some() {
-            record.add(nulls.fresh(&a.vector, &b.vector, record.by, params), hop_s);
-        }
-        let windows_s = self.plan.window.panes() as f64 * hop_s;
-        let recorded = window.null.z(record.z());
-        let unsure = recorded.abs() < WORTH_KEEPING && record.by != judged.by;
-        if unsure || record.is_broken(judged.z, self.plan.window.panes() as f64) {
-            record = Record::new(judged.by);
-        }
-        let recorded = if record.z() == 0.0 { 0.0 } else { recorded };
-        let lasting = recorded.abs() > judged.z.abs();
-        let z = if lasting { recorded } else { judged.z };
-        let lag_ms = if lasting { nulls.lag_ms(record.by) } else { judged.lag_ms };
-        let significant = z.abs() >= nulls.significance().threshold();
-        let first = if significant { nulls.first(&a.vector, &b.vector, params) } else { None };
-        let found = Found {
-            a: a.vm.clone(),
-            b: b.vm.clone(),
-            z,
-            window_z: judged.z,
-            strength: compare::strength(&a.vector, &b.vector, z),
-            lag_ms,
-            cause: first.map(|(first, error)| (if first == First::A { Driver::A } else { Driver::B }, error)),
-            evidence_s: windows_s.max(record.seconds(hop_s)),
-        };
-        (found, record)
-    }
-
-    fn hop_s(&self) -> f64 {
-        self.params.hop_s()
-    }
-}
-
-/// One window, as its pairs are judged.
-struct Window<'a> {
-    weighed: &'a [Weighed],
-    nulls: Nulls,
-    /// What records of independent pairs look like.
-    null: Null,
-}
-
-impl Window<'_> {
-    fn position(&self, vm: &VmId) -> Option<usize> {
-        self.weighed.binary_search_by(|one| one.vm.cmp(vm)).ok()
-    }
-}
-
-/// What one window proposes: ensembles of the VMs that do something, and the pairs that are significant within them.
-fn decide(gathered: Vec<Gathered>, params: &Params, names: &mut Names) -> Vec<Decided> {
-    let (mut working, mut found) = (vec![], vec![]);
-    let (mut decided, mut summary, mut gone) = (vec![], Summary::default(), vec![]);
-    for record in gathered {
-        match record {
-            Gathered::Found(one) => found.push(one),
-            Gathered::Judged(Judged::Refused(letter)) => summary.refused.push(letter),
-            Gathered::Judged(Judged::Vm { vm, status: Status::Whole, .. }) => working.push(vm),
-            Gathered::Judged(Judged::Vm { vm, status, .. }) => {
-                summary.count(status);
-                gone.extend((status == Status::Gone).then(|| vm.clone()));
-                decided.push(Decided::Of(Proposal::Vm(vm, flow::verdict(status))));
-            }
-        }
-    }
-    summary.refused.sort();
-    working.sort();
-    found.sort_by(|one, other| (&one.a, &one.b).cmp(&(&other.a, &other.b)));
-    let judged = Decision::new(&working, found, params);
-    decided.extend(judged.verdicts(names).into_iter().map(Decided::Of));
-    decided.extend(judged.pairs().map(Decided::OfPair));
-    summary.judged = working.len();
-    summary.enough = judged.enough();
-    decided.push(Decided::OfPair(PairProposal::Window { gone }));
-    decided.push(Decided::Of(Proposal::Window(summary)));
-    decided
-}
-
-/// The ensembles of one window and what they stand on.
-struct Decision<'a> {
-    vms: &'a [VmId],
-    found: Vec<Found>,
-    /// Positions of the two VMs of each of `found`.
-    places: Vec<(u32, u32)>,
-    ensembles: Vec<Vec<u32>>,
-    /// Of each of `found`, whether the two are tied directly, as far as one of their ensembles tells.
-    direct: Vec<Option<bool>>,
-    significance: Significance,
-}
-
-impl<'a> Decision<'a> {
-    fn new(vms: &'a [VmId], found: Vec<Found>, params: &Params) -> Self {
-        let significance = compare::significance(vms.len(), params);
-        let position = |vm| vms.binary_search(vm).unwrap_or_default() as u32;
-        let places: Vec<(u32, u32)> = found.iter().map(|one| (position(&one.a), position(&one.b))).collect();
-        let threshold = significance.threshold();
-        let link = |(one, &(a, b)): (&Found, &(u32, u32))| {
-            let z = one.z.abs();
-            Link { a, b, z, significant: z >= threshold }
-        };
-        let links: Vec<Link> = found.iter().zip(&places).map(link).collect();
-        let ensembles = communities::ensembles(vms.len(), &links, threshold);
-        let tied = found.iter().zip(&places).map(|(one, (a, b))| Tie {
-            a: *a,
-            b: *b,
-            z: one.z,
-            strength: one.strength,
-        });
-        let direct = structure::within(&ensembles, &tied.collect::<Vec<_>>());
-        Decision { vms, found, places, ensembles, direct, significance }
-    }
-
-    /// What each VM is, its ensembles under the names they had.
-    fn verdicts(&self, names: &mut Names) -> Vec<Proposal> {
-        let members: Vec<Vec<VmId>> = self
-            .ensembles
-            .iter()
-            .map(|members| members.iter().map(|at| self.vms[*at as usize].clone()).collect())
-            .collect();
-        let mut of = vec![vec![]; self.vms.len()];
-        for (name, members) in names.name(&members).iter().zip(&self.ensembles) {
-            members.iter().for_each(|at| of[*at as usize].push(Ensemble::new(name)));
-        }
-        let verdict = |mut of: Vec<Ensemble>| {
-            of.sort();
-            if of.is_empty() { Verdict::Alone } else { Verdict::In(of) }
-        };
-        self.vms.iter().zip(of).map(|(vm, of)| Proposal::Vm(vm.clone(), verdict(of))).collect()
-    }
-
-    /// How much of the window would have been enough to see what it shows.
-    fn enough(&self) -> Option<Enough> {
-        let threshold = self.significance.threshold();
-        let shown = self.found.iter().map(|one| one.window_z).filter(|z| z.abs() >= threshold);
-        Enough::new(&shown.collect::<Vec<f64>>(), threshold)
-    }
-
-    /// The significant pairs that share an ensemble: one that does not was outvoted by its neighbours.
-    fn pairs(&self) -> impl Iterator<Item = PairProposal> + '_ {
-        let mut ensembles_of = vec![BTreeSet::new(); self.vms.len()];
-        for (index, members) in self.ensembles.iter().enumerate() {
-            for at in members {
-                ensembles_of[*at as usize].insert(index);
-            }
-        }
-        let threshold = self.significance.threshold();
-        let significant = move |one: &Found| one.z.abs() >= threshold;
-        let dependent = self.found.iter().filter(|one| significant(one)).count() as f64;
-        self.found.iter().zip(&self.places).zip(&self.direct).filter_map(move |((one, (a, b)), direct)| {
-            let together = !ensembles_of[*a as usize].is_disjoint(&ensembles_of[*b as usize]);
-            (together && significant(one)).then(|| {
-                PairProposal::Pair(one.a.clone(), one.b.clone(), self.evidence(one, *direct, dependent))
-            })
-        })
-    }
-
-    fn evidence(&self, one: &Found, direct: Option<bool>, dependent: f64) -> Evidence {
-        let cause = one
-            .cause
-            .map(|(driver, error)| Cause { driver, confidence_ppm: Evidence::confidence_ppm(error) });
-        Evidence {
-            strength_ppm: Evidence::strength_ppm(one.strength),
-            q: Probability::new(self.significance.q(one.z)),
-            confidence_ppm: Evidence::confidence_ppm(self.significance.local_rate(one.z, dependent)),
-            lag_ms: one.lag_ms as i32,
-            direct,
-            cause,
-            evidence_s: one.evidence_s.round() as u32,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -211,6 +211,33 @@ fn ensembles<'s>(
 
 /// One window's ensembles: K-means over the VMs that do something, in order of their identity.
 fn propose(judged: Vec<Judged>, params: &cluster::Params, simd: Simd, names: &mut Names) -> Vec<Proposal> {
+    let Collated { vms, models, mut proposals, mut summary } = collate(judged);
+    let clustering = cluster::kmeans(&Points::from_rows(&models), params, simd);
+    proposals.extend(
+        vms.iter()
+            .zip(ensembles_of(&vms, &clustering, names))
+            .map(|(vm, verdict)| Proposal::Vm(vm.clone(), verdict)),
+    );
+    let Clustering { k, inertia, silhouette, .. } = clustering;
+    summary.clusters = Some(Clusters { k, inertia, silhouette: vms.into_iter().zip(silhouette).collect() });
+    proposals.push(Proposal::Window(summary));
+    proposals
+}
+
+/// What a window's VMs say, put in order.
+pub struct Collated {
+    /// The VMs that do something, in order of their identity.
+    pub vms: Vec<VmId>,
+    /// The coefficients of each.
+    pub models: Vec<Vec<f64>>,
+    /// What the other VMs are.
+    pub proposals: Vec<Proposal>,
+    /// How many there are of each, and what was refused.
+    pub summary: Summary,
+}
+
+/// Puts in order what a window's VMs say.
+pub fn collate(judged: Vec<Judged>) -> Collated {
     let (mut working, mut proposals, mut summary) = (vec![], vec![], Summary::default());
     for record in judged {
         match record {
@@ -223,23 +250,14 @@ fn propose(judged: Vec<Judged>, params: &cluster::Params, simd: Simd, names: &mu
         }
     }
     summary.refused.sort();
+    summary.judged = working.len();
     working.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let (vms, models): (Vec<VmId>, Vec<Vec<f64>>) = working.into_iter().unzip();
-    let clustering = cluster::kmeans(&Points::from_rows(&models), params, simd);
-    proposals.extend(
-        vms.iter()
-            .zip(ensembles_of(&vms, &clustering, names))
-            .map(|(vm, verdict)| Proposal::Vm(vm.clone(), verdict)),
-    );
-    summary.judged = vms.len();
-    let Clustering { k, inertia, silhouette, .. } = clustering;
-    summary.clusters = Some(Clusters { k, inertia, silhouette: vms.into_iter().zip(silhouette).collect() });
-    proposals.push(Proposal::Window(summary));
-    proposals
+    let (vms, models) = working.into_iter().unzip();
+    Collated { vms, models, proposals, summary }
 }
 
 /// What a VM without a model is.
-pub fn verdict(status: Status) -> Verdict {
+fn verdict(status: Status) -> Verdict {
     match status {
         Status::Gone => Verdict::Gone,
         Status::Idle => Verdict::Idle,

@@ -62,19 +62,7 @@ mod tests {
     use timely::dataflow::operators::{Input as _, Inspect as _};
 
     use super::*;
-    use crate::dependencies::Probability;
-
-    fn evidence(percent: i32) -> Evidence {
-        Evidence {
-            strength_ppm: percent * 10_000,
-            q: Probability::new(1e-3),
-            confidence_ppm: 990_000,
-            lag_ms: 0,
-            direct: None,
-            cause: None,
-            evidence_s: 300,
-        }
-    }
+    use crate::dependencies::some_evidence;
 
     /// Pairs `v0`-`w0` ... `v9`-`w9`: in pane t, pair i is proposed where bit i of `panes[t]` is set. In the
     /// last pane `w0` is gone. The sorted differences, each with its pane.
@@ -92,7 +80,7 @@ mod tests {
                 let pane = pane as u64;
                 for i in (0..10).filter(|i| bits >> i & 1 == 1) {
                     let [a, b] = ["v", "w"].map(|letter| VmId::new(&format!("{letter}{i}")));
-                    input.send((PairProposal::Pair(a, b, evidence(50)), pane));
+                    input.send((PairProposal::Pair(a, b, some_evidence()), pane));
                 }
                 let gone = if pane + 1 == panes.len() as u64 { vec![VmId::new("w0")] } else { vec![] };
                 input.send((PairProposal::Window { gone }, pane));

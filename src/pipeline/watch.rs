@@ -82,7 +82,7 @@ pub fn find<'a>(mut vms: impl Iterator<Item = &'a VmId> + Clone, name: &str) -> 
 
 /// Whether `name` is a VM's identity or what follows the host in it.
 pub fn is_called(vm: &VmId, name: &str) -> bool {
-    vm.as_str() == name || vm.as_str().rsplit_once('/').is_some_and(|(_, last)| last == name)
+    vm.as_str() == name || vm.name() == name
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use lwt::pipeline::{self, Feed, Message, Method, Plan, RunError, Window};
 use lwt::simd::Simd;
 use lwt::simulate::{Params, Reading, Simulator};
 use lwt::transport::file::{Batch, Progress};
-use lwt::types::{Samples, VmId};
+use lwt::types::VmId;
 use lwt::window::{self, Shape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -121,20 +121,15 @@ fn feed(mut simulator: Simulator, days: Days, exchanges: Exchanges) -> Feed {
             return Ok(Progress::End);
         }
         left -= 1;
-        let tick = simulator.tick(&mut readings) / 1000 - 1;
+        let end_ms = simulator.tick(&mut readings);
         if left % every == 0 {
             let (a, b) = (rng.random_range(0..days.vms), rng.random_range(0..days.vms));
             named.swap(a, b);
-            exchanges.lock().unwrap().push((tick, a, b));
+            exchanges.lock().unwrap().push((end_ms / 1000 - 1, a, b));
         }
-        let samples = |reading: &Reading| Samples {
-            vm: simulator.truth()[named[reading.vm as usize]].vm.clone(),
-            host: simulator.hosts()[reading.host as usize].clone(),
-            first: tick,
-            cpu_ppm: vec![reading.cpu_ppm],
-        };
-        batch.samples.extend(readings.iter().map(samples));
-        batch.watermark = Some(tick + 1);
+        let renamed = |reading: &Reading| Reading { vm: named[reading.vm as usize] as u32, ..*reading };
+        batch.samples.extend(readings.iter().map(|reading| simulator.sample(renamed(reading), end_ms)));
+        batch.watermark = Some(end_ms / 1000);
         Ok(Progress::More)
     })
 }

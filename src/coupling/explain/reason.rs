@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::compare::Which;
 use super::{Detail, Pair, Side};
 use crate::window::Status;
 
@@ -11,16 +12,6 @@ const CLOCKS_MS: u64 = 300;
 const LEAST_POWER: f64 = 0.05;
 /// From this share of what is enough on, more time may tell: one independent pair in 1,000 or fewer has as much.
 const NEARLY: f64 = 0.75;
-
-/// One of the two VMs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Which {
-    /// The smaller bytewise.
-    A,
-    /// The other.
-    B,
-}
 
 /// Why a pair is held dependent, or not.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]

@@ -1,8 +1,9 @@
 //! A park of 20 VMs, with one scale, that is taken apart: `a` and `b` have shocks in common, `late` has them 2 s later.
 
+use super::super::compare::Which;
 use super::super::moments::{Moments, Sums};
 use super::super::vector;
-use super::reason::{Facts, Reason, Which, of_pair};
+use super::reason::{Facts, Reason, of_pair};
 use super::*;
 use crate::types::HostId;
 use crate::window::{self, Shape};

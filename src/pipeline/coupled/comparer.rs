@@ -1,0 +1,179 @@
+//! One worker's pairs, window after window: those that are worth judging, and those that were recorded, are judged by
+//! the window and by what was recorded of them.
+
+use std::collections::BTreeSet;
+
+use differential_dataflow::Hashable;
+
+use super::division::{Groups, Place, blocks};
+use super::{Found, Weighed};
+use crate::coupling::Params;
+use crate::coupling::compare::{self, Judged, Nulls, Which};
+use crate::coupling::evidence::{Ledger, Record};
+use crate::coupling::explain::{self, Pair};
+use crate::coupling::null::Null;
+use crate::coupling::search::{self, Block};
+use crate::dependencies::Driver;
+use crate::pipeline::Plan;
+use crate::pipeline::watch::Sight;
+use crate::types::VmId;
+
+/// VMs all of whose pairs are followed over time, whatever they show: 64 have 2,016.
+const CONTROLS: usize = 64;
+
+/// A record with more evidence than this is kept, whatever the window says.
+const WORTH_KEEPING: f64 = 2.0;
+
+/// One worker's share of the pairs.
+pub struct Comparer {
+    plan: Plan,
+    params: Params,
+    worker: u64,
+    workers: u64,
+    ledger: Ledger<(VmId, VmId)>,
+}
+
+impl Comparer {
+    /// That of `worker`, before the first window.
+    pub fn new(plan: &Plan, params: &Params, worker: u64, workers: u64) -> Self {
+        Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger: Ledger::default() }
+    }
+
+    /// Judges this worker's pairs of a window; `weighed` in order of VM.
+    pub fn compare(&mut self, pane: u64, weighed: &[Weighed]) -> Vec<Found> {
+        let Some(vms) = weighed.first().map(|one| one.vms as usize) else { return vec![] };
+        let mut sample: Vec<&Weighed> = weighed.iter().filter(|one| one.sampled).collect();
+        sample.sort_by_cached_key(|one| (one.vm.hashed(), one.vm.clone()));
+        sample.truncate(compare::SAMPLE);
+        let vectors: Vec<&[i8]> = sample.iter().map(|one| &*one.vector).collect();
+        let nulls = Nulls::new(&vectors, vms, &self.params);
+        self.control(&sample[..sample.len().min(CONTROLS)], &nulls);
+        let candidates = self.candidates(weighed, vms, &nulls);
+        let window = Window { weighed, null: self.ledger.null(), nulls };
+        self.show(pane, &window, &sample);
+        let mut before = std::mem::take(&mut self.ledger.records);
+        let mut pairs = candidates.clone();
+        pairs.extend(before.keys().filter_map(|(a, b)| Some((window.position(a)?, window.position(b)?))));
+        let mut found = vec![];
+        for (i, j) in pairs {
+            let (a, b) = (&weighed[i], &weighed[j]);
+            let key = (a.vm.clone(), b.vm.clone());
+            let (_, record, one) = self.judge(&window, (a, b), before.remove(&key));
+            if candidates.contains(&(i, j)) || window.null.z(record.z()).abs() > WORTH_KEEPING {
+                self.ledger.records.insert(key, record);
+            }
+            found.push(one);
+        }
+        found
+    }
+
+    /// Shows how the watched pair is judged, whether or not it is worth judging.
+    fn show(&self, pane: u64, window: &Window<'_>, sample: &[&Weighed]) {
+        let Some(watch) = &self.plan.watch else { return };
+        let Some((i, j)) = watch.find(window.weighed.iter().map(|one| &one.vm)) else { return };
+        let (a, b) = (&window.weighed[i], &window.weighed[j]);
+        let before = self.ledger.records.get(&(a.vm.clone(), b.vm.clone())).copied();
+        let (judged, record, found) = self.judge(window, (a, b), before);
+        let pair = Pair {
+            vectors: [a.vector.clone(), b.vector.clone()],
+            sample: sample.iter().take(explain::SAMPLE).map(|one| one.vector.clone()).collect(),
+            nulls: window.nulls.clone(),
+            skewed: a.host != b.host,
+            judged,
+            recorded_z: record.beyond(&window.null),
+            by: if found.z == judged.z { judged.by } else { record.by },
+        };
+        let end = self.plan.window.pane_start(pane as i64 + 1);
+        watch.tell(end, Sight::Pair(a.vm.clone(), b.vm.clone(), pair));
+    }
+
+    /// Follows all pairs of a few VMs.
+    fn control(&mut self, sample: &[&Weighed], nulls: &Nulls) {
+        let fresh = compare::pairs(sample).map(|(a, b)| {
+            let z = nulls.fresh(&a.vector, &b.vector, 0, &self.params);
+            ((a.vm.clone(), b.vm.clone()), z)
+        });
+        self.ledger.control(fresh, self.hop_s());
+    }
+
+    /// The pairs of this worker that are worth judging, as positions, the smaller first.
+    fn candidates(&self, weighed: &[Weighed], vms: usize, nulls: &Nulls) -> BTreeSet<(usize, usize)> {
+        let group = |group: u64, upper: Option<bool>| -> Vec<usize> {
+            let of = |at: &usize| {
+                let place = Place::of(&weighed[*at].vm, self.workers);
+                place.group == group && upper.is_none_or(|upper| place.upper == upper)
+            };
+            (0..weighed.len()).filter(of).collect()
+        };
+        let mut found = BTreeSet::new();
+        for Groups { left, upper, right } in blocks(self.worker, self.workers) {
+            let left = group(left, upper);
+            let right = right.map(|right| group(right, None));
+            let vectors = |of: &[usize]| of.iter().map(|at| &*weighed[*at].vector).collect::<Vec<&[i8]>>();
+            let (lefts, rights) = (vectors(&left), right.as_deref().map(vectors));
+            let block = Block { left: &lefts, right: rights.as_deref() };
+            let right = right.as_ref().unwrap_or(&left);
+            for (i, j) in search::candidates(block, vms, nulls, &self.params, self.plan.simd) {
+                let (i, j) = (left[i as usize], right[j as usize]);
+                found.insert((i.min(j), i.max(j)));
+            }
+        }
+        found
+    }
+
+    /// Judges one pair by the window and by what was recorded of it before: what the window says, the record with
+    /// it, and what is known now.
+    fn judge(
+        &self,
+        window: &Window<'_>,
+        (a, b): (&Weighed, &Weighed),
+        before: Option<Record>,
+    ) -> (Judged, Record, Found) {
+        let (nulls, params, hop_s) = (&window.nulls, &self.params, self.hop_s());
+        let judged = nulls.judge(&a.vector, &b.vector, a.host != b.host, params);
+        let mut record = before.unwrap_or(Record::new(judged.by));
+        if before.is_some() {
+            record.add(nulls.fresh(&a.vector, &b.vector, record.by, params), hop_s);
+        }
+        let windows_s = self.plan.window.panes() as f64 * hop_s;
+        let unsure = window.null.z(record.z()).abs() < WORTH_KEEPING && record.by != judged.by;
+        if unsure || record.is_broken(judged.z, self.plan.window.panes() as f64) {
+            record = Record::new(judged.by);
+        }
+        let recorded = record.beyond(&window.null);
+        let lasting = recorded.abs() > judged.z.abs();
+        let z = if lasting { recorded } else { judged.z };
+        let lag_ms = if lasting { nulls.lag_ms(record.by) } else { judged.lag_ms };
+        let significant = z.abs() >= nulls.significance().threshold();
+        let first = if significant { nulls.first(&a.vector, &b.vector, params) } else { None };
+        let found = Found {
+            a: a.vm.clone(),
+            b: b.vm.clone(),
+            z,
+            window_z: judged.z,
+            strength: compare::strength(&a.vector, &b.vector, z),
+            lag_ms,
+            cause: first.map(|(first, error)| (if first == Which::A { Driver::A } else { Driver::B }, error)),
+            evidence_s: windows_s.max(record.seconds(hop_s)),
+        };
+        (judged, record, found)
+    }
+
+    fn hop_s(&self) -> f64 {
+        self.params.hop_s()
+    }
+}
+
+/// One window, as its pairs are judged.
+struct Window<'a> {
+    weighed: &'a [Weighed],
+    nulls: Nulls,
+    /// What records of independent pairs look like.
+    null: Null,
+}
+
+impl Window<'_> {
+    fn position(&self, vm: &VmId) -> Option<usize> {
+        self.weighed.binary_search_by(|one| one.vm.cmp(vm)).ok()
+    }
+}
