@@ -59,7 +59,7 @@ impl Comparer {
             let (a, b) = (&weighed[i], &weighed[j]);
             let key = (a.vm.clone(), b.vm.clone());
             let (_, record, one) = self.judge(&window, (a, b), before.remove(&key));
-            if candidates.contains(&(i, j)) || window.null.z(record.z()).abs() > WORTH_KEEPING {
+            if candidates.contains(&(i, j)) || record.beyond(&window.null).abs() > WORTH_KEEPING {
                 self.ledger.records.insert(key, record);
             }
             found.push(one);
@@ -136,7 +136,7 @@ impl Comparer {
             record.add(nulls.fresh(&a.vector, &b.vector, record.by, params), hop_s);
         }
         let windows_s = self.plan.window.panes() as f64 * hop_s;
-        let unsure = window.null.z(record.z()).abs() < WORTH_KEEPING && record.by != judged.by;
+        let unsure = record.beyond(&window.null).abs() < WORTH_KEEPING && record.by != judged.by;
         if unsure || record.is_broken(judged.z, self.plan.window.panes() as f64) {
             record = Record::new(judged.by);
         }
