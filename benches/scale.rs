@@ -6,6 +6,8 @@
 //!     cargo bench --bench scale                prints Markdown, up to 10,000 VMs
 //!     cargo bench --bench scale -- 100000      minutes
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -17,6 +17,27 @@ const LEAST_HOPS: f64 = 1.9;
 /// the dependency ended.
 const BROKEN: f64 = 4.0;
 
+/// Evidence that is less than this beyond the threshold is hardly enough.
+const HARDLY: f64 = 1.0;
+
+/// New ticks confirm it with so many standard deviations: we look some five times while a window shows it, so about one
+/// of 40 false ones passes.
+const CONFIRMED: f64 = 2.5;
+
+/// What is not confirmed counts as this share of the threshold at most.
+const NOT_QUITE: f64 = 0.99;
+
+/// Evidence that was hardly enough, and whether the ticks that came after it say the same.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Trial {
+    /// It is not enough anyway.
+    Open,
+    /// The sum of each hop's z since, and how many.
+    Waiting { sum: f64, hops: f64 },
+    /// It was more than hardly enough, or is confirmed.
+    Passed,
+}
+
 /// Evidence of one pair since it was admitted.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Record {
@@ -28,12 +49,13 @@ pub struct Record {
     variance: f64,
     /// How many hops it stands on, faded.
     hops: f64,
+    trial: Trial,
 }
 
 impl Record {
     /// A pair that was just admitted, by this comparison.
     pub fn new(by: usize) -> Self {
-        Record { by, sum: 0.0, variance: 0.0, hops: 0.0 }
+        Record { by, sum: 0.0, variance: 0.0, hops: 0.0, trial: Trial::Open }
     }
 
     /// Adds the z of one hop of `hop_s` seconds.
@@ -42,6 +64,25 @@ impl Record {
         self.sum = self.sum * fade + z;
         self.variance = self.variance * fade * fade + 1.0;
         self.hops = self.hops * fade + 1.0;
+        if let Trial::Waiting { sum, hops } = &mut self.trial {
+            (*sum, *hops) = (*sum + z, *hops + 1.0);
+        }
+    }
+
+    /// Tries the evidence `z`, of which `threshold` is enough, hop by hop: what is hardly enough counts only once the ticks
+    /// that come after it say the same. Gives what counts.
+    pub fn tried(&mut self, z: f64, threshold: f64) -> f64 {
+        let beyond = z.abs() - threshold;
+        let confirmed = |sum: f64, hops: f64| sum * z.signum() > CONFIRMED * hops.sqrt();
+        self.trial = match self.trial {
+            _ if beyond >= HARDLY => Trial::Passed,
+            _ if beyond < -HARDLY => Trial::Open,
+            Trial::Open if beyond >= 0.0 => Trial::Waiting { sum: 0.0, hops: 0.0 },
+            Trial::Waiting { sum, hops } if confirmed(sum, hops) => Trial::Passed,
+            trial => trial,
+        };
+        let most = threshold * NOT_QUITE;
+        if self.trial == Trial::Passed { z } else { z.clamp(-most, most) }
     }
 
     /// All of it as one z, if hops are independent; 0 while there are too few.
@@ -128,6 +169,22 @@ mod tests {
         assert!(strong.is_broken(0.5, 5.0) && !strong.is_broken(5.0, 5.0));
         assert!(!after(&[0.8; 30]).is_broken(0.0, 5.0), "weak evidence may be weaker for a while");
         assert!(after(&[-3.0; 10]).is_broken(3.0, 5.0), "the other sign is no evidence either");
+    }
+
+    #[test]
+    fn what_is_hardly_enough_waits_for_new_ticks() {
+        // The window's z, that of the new hop, and whether it counts then.
+        let check = |hops: &[(f64, f64, bool)]| {
+            let mut record = Record::new(0);
+            for (i, (z, fresh, counts)) in hops.iter().enumerate() {
+                record.add(*fresh, 60.0);
+                assert_eq!(record.tried(*z, 5.0) == *z, *counts, "{i}: {hops:?}");
+            }
+        };
+        check(&[(5.5, 9.0, false), (5.5, 2.0, false), (5.5, 2.0, true), (4.8, 0.0, true), (5.2, 0.0, true)]);
+        check(&[(-5.5, -9.0, false), (-5.5, 3.0, false), (-5.5, -3.0, false), (-5.5, -4.5, true)]);
+        check(&[(5.5, 0.0, false), (3.0, 9.0, true), (5.5, 0.0, false), (5.5, 1.0, false)]);
+        check(&[(6.0, 0.0, true), (5.1, 0.0, true)]);
     }
 
     #[test]

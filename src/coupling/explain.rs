@@ -94,15 +94,13 @@ pub struct Pair {
     pub judged: Judged,
     /// What was recorded before says, in standard deviations; 0 if there is too little of it.
     pub recorded_z: f64,
-    /// The comparison that counts: the window's or the record's.
+    /// What counts: the window's or the recorded, whichever says more; less if it waits to be confirmed.
+    pub z: f64,
+    /// The comparison that says so.
     pub by: usize,
 }
 
 impl Pair {
-    /// The evidence that counts: the window's or the recorded, whichever says more.
-    pub fn z(&self) -> f64 {
-        if self.recorded_z.abs() > self.judged.z.abs() { self.recorded_z } else { self.judged.z }
-    }
     /// By how much `b` follows `a` in the comparison that counts, ms.
     pub fn lag_ms(&self) -> i64 {
         self.nulls.lag_ms(self.by)
@@ -258,7 +256,7 @@ struct Term {
 
 /// The moments that speak most for what was found; of those that overlap the one that says most.
 fn moments(sides: [&Side; 2], pair: &Pair, counting: &Comparison, params: &Params) -> Vec<Moment> {
-    let sign = if pair.z() < 0.0 { -1 } else { 1 };
+    let sign = if pair.z < 0.0 { -1 } else { 1 };
     let (a, b) = (&pair.vectors[0], &pair.vectors[1]);
     let mut terms: Vec<Term> = vec![];
     for (x, y) in counting.parts(params, false) {

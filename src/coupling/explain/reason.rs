@@ -39,6 +39,8 @@ pub enum Reason {
     Resting,
     /// Not yet: it is enough by now, but was not in the windows before.
     NotYet,
+    /// Not yet: one follows the other by evidence that is hardly enough, and new samples do not say the same yet.
+    Unconfirmed,
     /// The evidence is enough, but their neighbours in the graph of dependencies say that they belong to different
     /// ensembles.
     Outvoted,
@@ -86,6 +88,8 @@ pub struct Facts {
     pub recorded_z: f64,
     /// How much is enough.
     pub threshold: f64,
+    /// Whether the window's evidence waits for new samples.
+    pub unconfirmed: bool,
     /// By how much `b` follows `a`, ms.
     pub lag_ms: i64,
     /// The evidence if moments that move everybody counted in full.
@@ -109,6 +113,7 @@ impl Facts {
             z: pair.judged.z,
             recorded_z: pair.recorded_z,
             threshold,
+            unconfirmed: pair.z.abs() < threshold,
             lag_ms: pair.lag_ms(),
             unweighted_z: detail.unweighted_z,
             power: detail.power,
@@ -148,6 +153,7 @@ pub fn of_pair(facts: &Facts, held: bool, proposed: bool) -> Reason {
         (true, true) if lag_ms <= CLOCKS_MS => Reason::Clocks { lag_ms },
         (true, true) => Reason::Follows { first: if facts.lag_ms > 0 { Which::A } else { Which::B }, lag_ms },
         (false, true) => Reason::NotYet,
+        (false, false) if significant && facts.unconfirmed => Reason::Unconfirmed,
         (false, false) if significant => Reason::Outvoted,
         (false, false) => unrelated(facts),
     }
@@ -237,6 +243,12 @@ fn pair(reason: Reason, [a, b]: [&str; 2], facts: Option<&Facts>) -> (&'static s
         Reason::NotYet => (
             "are not held dependent yet",
             format!("by now they show {beyond}, but too few of the windows before did"),
+        ),
+        Reason::Unconfirmed => (
+            "are not held dependent yet",
+            format!(
+                "one follows the other, {beyond}; that is so close that new samples must say the same first"
+            ),
         ),
         Reason::Outvoted => (
             NO,

@@ -53,6 +53,7 @@ fn judge(sides: &[Side], (i, j): (usize, usize), params: &Params) -> (Pair, Deta
         skewed: false,
         judged,
         recorded_z: 0.0,
+        z: judged.z,
         by: judged.by,
     };
     let detail = explain([&sides[i], &sides[j]], &pair, params);

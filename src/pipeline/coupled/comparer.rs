@@ -74,14 +74,16 @@ impl Comparer {
         let (a, b) = (&window.weighed[i], &window.weighed[j]);
         let before = self.ledger.records.get(&(a.vm.clone(), b.vm.clone())).copied();
         let (judged, record, found) = self.judge(window, (a, b), before);
+        let recorded_z = record.beyond(&window.null);
         let pair = Pair {
             vectors: [a.vector.clone(), b.vector.clone()],
             sample: sample.iter().take(explain::SAMPLE).map(|one| one.vector.clone()).collect(),
             nulls: window.nulls.clone(),
             skewed: a.host != b.host,
             judged,
-            recorded_z: record.beyond(&window.null),
-            by: if found.z == judged.z { judged.by } else { record.by },
+            recorded_z,
+            z: found.z,
+            by: if recorded_z.abs() > judged.z.abs() { record.by } else { judged.by },
         };
         let end = self.plan.window.pane_start(pane as i64 + 1);
         watch.tell(end, Sight::Pair(a.vm.clone(), b.vm.clone(), pair));
@@ -142,9 +144,11 @@ impl Comparer {
         }
         let recorded = record.beyond(&window.null);
         let lasting = recorded.abs() > judged.z.abs();
-        let z = if lasting { recorded } else { judged.z };
-        let lag_ms = if lasting { nulls.lag_ms(record.by) } else { judged.lag_ms };
-        let significant = z.abs() >= nulls.significance().threshold();
+        let (z, by) = if lasting { (recorded, record.by) } else { (judged.z, judged.by) };
+        // There are many lags, and we look again every hop: what is false is nearly always of that kind.
+        let threshold = nulls.significance().threshold();
+        let z = if nulls.lag_ms(by) == 0 { z } else { record.tried(z, threshold) };
+        let significant = z.abs() >= threshold;
         let first = if significant { nulls.first(&a.vector, &b.vector, params) } else { None };
         let found = Found {
             a: a.vm.clone(),
@@ -152,7 +156,7 @@ impl Comparer {
             z,
             window_z: judged.z,
             strength: compare::strength(&a.vector, &b.vector, z),
-            lag_ms,
+            lag_ms: nulls.lag_ms(by),
             cause: first.map(|(first, error)| (if first == Which::A { Driver::A } else { Driver::B }, error)),
             evidence_s: windows_s.max(record.seconds(hop_s)),
         };
