@@ -1,7 +1,7 @@
 //! Evidence, from nothing but their innovations, that two VMs move together: what an AR model could not
 //! predict happens at the same moment in the VMs that work with one another. Pure.
 //!
-//! window -> [`scores`] (by VM) -> [`moments`] (of the park) -> [`vector`] (by VM) -> [`compare`] (all of them) ->
+//! window -> [`scores`] (by VM) -> [`moments`] (of the park, by its [`voices`]) -> [`vector`] (by VM) -> [`compare`] (all of them) ->
 //! [`evidence`] (over time) -> [`communities`], [`structure`]
 //!
 //! Every time scale of a VM's window gives normal scores of its innovations' ranks; moments that move everybody are
@@ -25,5 +25,6 @@ pub mod search;
 pub mod significance;
 pub mod structure;
 pub mod vector;
+pub mod voices;
 
 pub use params::{ORDER, Params, ParamsError, Scale};

@@ -25,37 +25,61 @@ const LEAST_VMS: u32 = 8;
 pub struct Sums {
     /// How many VMs.
     pub vms: u32,
-    /// The sum of their clipped scores: of 2^24 VMs it stays below 2^31.
+    /// The sum of their votes.
+    votes: u64,
+    /// A whole vote; 0 for 1.
+    whole: u32,
+    /// The sum of their clipped scores times votes: of 2^24 VMs with one vote each it stays below 2^31, of 512
+    /// with 4,096 each below 2^28.
     clipped: Vec<i32>,
-    /// How many of them were active.
+    /// How many of them were active, times votes.
     active: Vec<u32>,
 }
 
 impl Sums {
-    /// Adds one VM's scores.
-    pub fn add(&mut self, scores: &[i8]) {
+    /// Of nobody yet, for VMs that can have a part of a vote.
+    pub fn shared(whole: u32) -> Self {
+        Sums { whole, ..Sums::default() }
+    }
+
+    /// Adds one VM's scores, for which it has so many votes.
+    pub fn add(&mut self, scores: &[i8], vote: u32) {
         self.vms += 1;
+        self.votes += u64::from(vote);
         self.clipped.resize(scores.len(), 0);
         self.active.resize(scores.len(), 0);
         for ((clipped, active), &score) in self.clipped.iter_mut().zip(&mut self.active).zip(scores) {
-            *clipped += i32::from(score.clamp(-CLIP, CLIP));
-            *active += u32::from(score.unsigned_abs() >= ACTIVE);
+            *clipped += i32::from(score.clamp(-CLIP, CLIP)) * vote as i32;
+            *active += u32::from(score.unsigned_abs() >= ACTIVE) * vote;
         }
     }
 
     /// Adds the sums of other VMs.
     pub fn merge(&mut self, others: &Sums) {
         self.vms += others.vms;
+        self.votes += others.votes;
         self.clipped.resize(others.clipped.len().max(self.clipped.len()), 0);
         self.active.resize(self.clipped.len(), 0);
         self.clipped.iter_mut().zip(&others.clipped).for_each(|(sum, other)| *sum += other);
         self.active.iter_mut().zip(&others.active).for_each(|(sum, other)| *sum += other);
     }
 
+    /// The votes of the others.
+    fn others(&self, vote: u32) -> f64 {
+        self.votes.saturating_sub(u64::from(vote)).max(1) as f64
+    }
+
     /// The mean of the others at `at`, in standard deviations.
-    fn mean(&self, at: usize, own: i8) -> f64 {
-        let others = f64::from(self.vms.saturating_sub(1).max(1));
-        f64::from(self.clipped[at] - i32::from(own.clamp(-CLIP, CLIP))) / others / UNIT
+    fn mean(&self, at: usize, (own, vote): (i8, u32)) -> f64 {
+        let own = i32::from(own.clamp(-CLIP, CLIP)) * vote as i32;
+        f64::from(self.clipped[at] - own) / self.others(vote) / UNIT
+    }
+
+    /// By how many standard deviations the mean must move to halve a moment's weight. VMs that share a vote move
+    /// together: chance makes of them what it makes of one.
+    fn moved(&self) -> f64 {
+        let voices = self.votes as f64 / f64::from(self.whole.max(1));
+        MOVE.max(CHANCE / voices.max(1.0).sqrt())
     }
 }
 
@@ -71,8 +95,8 @@ impl Moments {
     /// Of the whole park.
     pub fn new(park: Sums, params: &Params) -> Self {
         let share = |active: &[u32]| {
-            let mut active: Vec<f64> = active.iter().map(|&vms| f64::from(vms)).collect();
-            median(&mut active) / f64::from(park.vms.max(1))
+            let mut active: Vec<f64> = active.iter().map(|&votes| f64::from(votes)).collect();
+            median(&mut active) / park.votes.max(1) as f64
         };
         let usual =
             params.scales().iter().map(|scale| park.active.get(scale.range()).map_or(0.0, share)).collect();
@@ -84,27 +108,26 @@ impl Moments {
         self.park.vms
     }
 
-    /// The weight, 0 to 1, of each moment for a VM with these `scores`, on a host with those sums: what the *others*
-    /// do counts, so that no VM weighs itself down.
+    /// The weight, 0 to 1, of each moment for a VM with these scores and that vote, on a host with those sums, in
+    /// which each VM has one: what the *others* do counts, so that no VM weighs itself down.
     ///
     /// `1 / (1 + |m / s|^3)` for the mean `m` of the park, and again for how much the host moves beyond it, and
     /// for the share of active VMs beyond the usual.
     pub fn weights<'a>(
         &'a self,
-        scores: &'a [i8],
+        (scores, vote): (&'a [i8], u32),
         host: Option<&'a Sums>,
         params: &'a Params,
     ) -> impl Iterator<Item = f64> + 'a {
         let host = host.filter(|host| host.vms >= LEAST_VMS && host.vms < self.park.vms);
-        let moved = |vms: u32| MOVE.max(CHANCE / f64::from(vms.max(1)).sqrt());
-        let (park_moved, host_moved) = (moved(self.park.vms), host.map_or(1.0, |host| moved(host.vms)));
-        let others = f64::from(self.park.vms.saturating_sub(1).max(1));
+        let (park_moved, host_moved) = (self.park.moved(), host.map_or(1.0, Sums::moved));
+        let others = self.park.others(vote);
         params.scales().iter().zip(&self.usual).flat_map(move |(scale, usual)| {
             scale.range().map(move |at| {
                 let own = scores[at];
-                let park = self.park.mean(at, own);
-                let beyond = host.map_or(0.0, |host| host.mean(at, own) - park);
-                let active = self.park.active[at] - u32::from(own.unsigned_abs() >= ACTIVE);
+                let park = self.park.mean(at, (own, vote));
+                let beyond = host.map_or(0.0, |host| host.mean(at, (own, 1)) - park);
+                let active = self.park.active[at] - u32::from(own.unsigned_abs() >= ACTIVE) * vote;
                 let unusual = (f64::from(active) / others - usual).max(0.0) / UNUSUAL;
                 let halved = |x: f64| 1.0 / (1.0 + x.abs().powi(3));
                 halved(park / park_moved) * halved(beyond / host_moved) * halved(unusual)
@@ -119,7 +142,7 @@ mod tests {
 
     fn park(rows: &[&[i8]]) -> Sums {
         let mut sums = Sums::default();
-        rows.iter().for_each(|row| sums.add(row));
+        rows.iter().for_each(|row| sums.add(row, 1));
         sums
     }
 
@@ -131,7 +154,7 @@ mod tests {
         rows[0][7] = 120;
         let refs: Vec<&[i8]> = rows.iter().map(Vec::as_slice).collect();
         let moments = Moments::new(park(&refs), &params);
-        let weights: Vec<f64> = moments.weights(&rows[0], None, &params).collect();
+        let weights: Vec<f64> = moments.weights((&rows[0], 1), None, &params).collect();
         assert!(weights[3] < 0.02 && weights[7] == 1.0 && weights[0] == 1.0, "{weights:?}");
     }
 
@@ -147,7 +170,7 @@ mod tests {
         let mut all = park(&[&calm[..]; 90]);
         all.merge(&host);
         let moments = Moments::new(all, &params);
-        let weigh = |host| moments.weights(&busy, host, &params).collect::<Vec<_>>();
+        let weigh = |host| moments.weights((&busy, 1), host, &params).collect::<Vec<_>>();
         assert!(weigh(None)[5] > 0.8);
         assert!(weigh(Some(&host))[5] < 0.2 && weigh(Some(&host))[4] == 1.0);
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lwt::coupling::moments::{Moments, Sums};
+use lwt::coupling::voices::{self, Voter};
 use lwt::coupling::{ORDER, Params, scores, vector};
 use lwt::simd::Simd;
 use lwt::transport::file::{Batch, Options, Progress, Trace};
@@ -153,8 +153,11 @@ fn judge(
             scored.push((vm.as_str().to_string(), scores::scores(window, params, simd)));
         }
     }
-    let mut sums = Sums::default();
-    scored.iter().for_each(|(_, scores)| sums.add(scores));
-    let moments = Moments::new(sums, params);
-    scored.iter().map(|(vm, scores)| (vm.clone(), vector::vector(scores, &moments, None, params))).collect()
+    let voters: Vec<Voter<'_>> = scored.iter().map(|(_, scores)| Voter { scores, host: None }).collect();
+    let votes = voices::votes(&voters, params, simd);
+    let moments = voices::moments(&voters, &votes, params);
+    let vector = |((vm, scores), vote): (&(String, Vec<i8>), &u32)| {
+        (vm.clone(), vector::vector((scores, *vote), &moments, None, params))
+    };
+    scored.iter().zip(&votes).map(vector).collect()
 }

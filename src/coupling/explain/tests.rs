@@ -39,10 +39,10 @@ fn park(params: &Params) -> Vec<Side> {
 
 fn judge(sides: &[Side], (i, j): (usize, usize), params: &Params) -> (Pair, Detail) {
     let mut sums = Sums::default();
-    sides.iter().for_each(|side| sums.add(&side.scores));
+    sides.iter().for_each(|side| sums.add(&side.scores, 1));
     let moments = Moments::new(sums, params);
     let vectors: Vec<Arc<[i8]>> =
-        sides.iter().map(|side| vector::vector(&side.scores, &moments, None, params).into()).collect();
+        sides.iter().map(|side| vector::vector((&side.scores, 1), &moments, None, params).into()).collect();
     let sample: Vec<&[i8]> = vectors.iter().map(|vector| &**vector).collect();
     let nulls = Nulls::new(&sample, sides.len(), params);
     let judged = nulls.judge(&vectors[i], &vectors[j], false, params);
