@@ -18,7 +18,7 @@ const LEAST_HOPS: f64 = 1.9;
 const BROKEN: f64 = 4.0;
 
 /// Evidence that is less than this beyond the threshold is hardly enough.
-const HARDLY: f64 = 1.0;
+const HARDLY: f64 = 2.0;
 
 /// New ticks confirm it with so many standard deviations: we look some five times while a window shows it, so about one
 /// of 40 false ones passes.
@@ -70,13 +70,14 @@ impl Record {
     }
 
     /// Tries the evidence `z`, of which `threshold` is enough, hop by hop: what is hardly enough counts only once the ticks
-    /// that come after it say the same. Gives what counts.
-    pub fn tried(&mut self, z: f64, threshold: f64) -> f64 {
+    /// that come after it say the same, or if it is there at the `first` look at all. Gives what counts.
+    pub fn tried(&mut self, z: f64, threshold: f64, first: bool) -> f64 {
         let beyond = z.abs() - threshold;
         let confirmed = |sum: f64, hops: f64| sum * z.signum() > CONFIRMED * hops.sqrt();
         self.trial = match self.trial {
             _ if beyond >= HARDLY => Trial::Passed,
             _ if beyond < -HARDLY => Trial::Open,
+            Trial::Open if beyond >= 0.0 && first => Trial::Passed,
             Trial::Open if beyond >= 0.0 => Trial::Waiting { sum: 0.0, hops: 0.0 },
             Trial::Waiting { sum, hops } if confirmed(sum, hops) => Trial::Passed,
             trial => trial,
@@ -124,6 +125,11 @@ impl<K: Ord> Default for Ledger<K> {
 }
 
 impl<K: Ord> Ledger<K> {
+    /// Whether no hop was added yet: the first look.
+    pub fn is_new(&self) -> bool {
+        self.controls.is_empty()
+    }
+
     /// Adds one hop to the controls: of all pairs of some VMs, whatever they show. Those that have left are forgotten.
     pub fn control(&mut self, fresh: impl Iterator<Item = (K, f64)>, hop_s: f64) {
         let mut before = std::mem::take(&mut self.controls);
@@ -178,13 +184,14 @@ mod tests {
             let mut record = Record::new(0);
             for (i, (z, fresh, counts)) in hops.iter().enumerate() {
                 record.add(*fresh, 60.0);
-                assert_eq!(record.tried(*z, 5.0) == *z, *counts, "{i}: {hops:?}");
+                assert_eq!(record.tried(*z, 5.0, false) == *z, *counts, "{i}: {hops:?}");
             }
         };
         check(&[(5.5, 9.0, false), (5.5, 2.0, false), (5.5, 2.0, true), (4.8, 0.0, true), (5.2, 0.0, true)]);
         check(&[(-5.5, -9.0, false), (-5.5, 3.0, false), (-5.5, -3.0, false), (-5.5, -4.5, true)]);
-        check(&[(5.5, 0.0, false), (3.0, 9.0, true), (5.5, 0.0, false), (5.5, 1.0, false)]);
-        check(&[(6.0, 0.0, true), (5.1, 0.0, true)]);
+        check(&[(5.5, 0.0, false), (2.0, 9.0, true), (5.5, 0.0, false), (5.5, 1.0, false)]);
+        check(&[(8.0, 0.0, true), (5.1, 0.0, true)]);
+        assert_eq!(Record::new(0).tried(5.1, 5.0, true), 5.1);
     }
 
     #[test]

@@ -47,9 +47,10 @@ impl Comparer {
         sample.truncate(compare::SAMPLE);
         let vectors: Vec<&[i8]> = sample.iter().map(|one| &*one.vector).collect();
         let nulls = Nulls::new(&vectors, vms, &self.params);
+        let first = self.ledger.is_new();
         self.control(&sample[..sample.len().min(CONTROLS)], &nulls);
         let candidates = self.candidates(weighed, vms, &nulls);
-        let window = Window { weighed, null: self.ledger.null(), nulls };
+        let window = Window { weighed, null: self.ledger.null(), nulls, first };
         self.show(pane, &window, &sample);
         let mut before = std::mem::take(&mut self.ledger.records);
         let mut pairs = candidates.clone();
@@ -147,7 +148,7 @@ impl Comparer {
         let (z, by) = if lasting { (recorded, record.by) } else { (judged.z, judged.by) };
         // There are many lags, and we look again every hop: what is false is nearly always of that kind.
         let threshold = nulls.significance().threshold();
-        let z = if nulls.lag_ms(by) == 0 { z } else { record.tried(z, threshold) };
+        let z = if nulls.lag_ms(by) == 0 { z } else { record.tried(z, threshold, window.first) };
         let significant = z.abs() >= threshold;
         let first = if significant { nulls.first(&a.vector, &b.vector, params) } else { None };
         let found = Found {
@@ -174,6 +175,8 @@ struct Window<'a> {
     nulls: Nulls,
     /// What records of independent pairs look like.
     null: Null,
+    /// Whether it is the first of all.
+    first: bool,
 }
 
 impl Window<'_> {
