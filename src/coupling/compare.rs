@@ -305,7 +305,8 @@ pub fn norm(x: &[i8]) -> f64 {
 
 /// When evidence is enough in a park of `vms`.
 pub fn significance(vms: usize, params: &Params) -> Significance {
-    Significance::new(vms, comparisons(params).len() - 1, params.fdr())
+    let finest_ms = params.scales().first().map_or(0, |scale| scale.bin_ms);
+    Significance::new(vms, comparisons(params).len() - 1, finest_ms, params.fdr())
 }
 
 fn comparisons(params: &Params) -> Vec<Comparison> {
