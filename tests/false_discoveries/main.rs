@@ -198,7 +198,7 @@ fn false_onsets_are_rare() {
 #[ignore = "minutes; tests/long/false-discoveries runs it"]
 fn long_nothing_is_found_where_nothing_is() {
     let small = [SHORT, USUAL, LONG, FINE].map(|look| (look, 35, 1000));
-    let large = [SHORT, USUAL, LONG, FINE].map(|look| (look, 2000, 10));
+    let large = [(SHORT, 2000, 500), (USUAL, 2000, 500), (LONG, 2000, 100), (FINE, 2000, 20)];
     check(&[small, large].concat(), park::strangers, "strangers", hardly_any);
 }
 
@@ -206,7 +206,7 @@ fn long_nothing_is_found_where_nothing_is() {
 #[ignore = "minutes; tests/long/false-discoveries runs it"]
 fn long_little_of_what_is_found_is_false() {
     let small = [SHORT, USUAL, LONG, FINE].map(|look| (look, 35, 1000));
-    let large = [SHORT, USUAL, LONG, FINE].map(|look| (look, 2000, 10));
+    let large = [(SHORT, 2000, 500), (USUAL, 2000, 500), (LONG, 2000, 100), (FINE, 2000, 20)];
     check(&[small, large].concat(), park::ensembles, "ensembles", few);
 }
 
