@@ -118,7 +118,7 @@ pub struct Config {
     pub sink: PathBuf,
     /// Sampling period, if it was said.
     pub period: Option<Duration>,
-    /// Window length, if it was said.
+    /// Window length; none (`auto`) if it is to follow from the recording.
     pub length: Option<Duration>,
     /// How far it slides.
     pub hop: Duration,

@@ -6,7 +6,7 @@ use crate::transport::file::{OpenError, Options, Trace};
 /// Flags of windows and input.
 #[derive(clap::Args)]
 pub struct Input {
-    /// How much of the past is looked at, or auto: until the answer is stable [default: 5m].
+    /// How much of the past is looked at [default: 5m]; analyze takes auto, too: until the answer is stable.
     #[arg(long, value_name = "DURATION", help_heading = "Windows")]
     window: Option<String>,
     /// How far the window slides [default: 1m].
@@ -27,7 +27,7 @@ impl Input {
     /// Says it to `raw`.
     ///
     /// # Errors
-    /// None: the keys exist.
+    /// A value that the key cannot have.
     pub fn set(&self, raw: &mut RawConfig) -> Result<(), Wrong> {
         let flags = [
             ("window.length", "--window", &self.window),

@@ -2,7 +2,8 @@
 //! tick counts twice, however much windows overlap) and old evidence fades. Only pairs that a window found
 //! remarkable are kept, which selects upward: so what counts is what came after a pair was admitted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use super::null::Null;
 
@@ -114,17 +115,17 @@ impl Record {
 #[derive(Clone, Debug)]
 pub struct Ledger<K> {
     /// The pairs that were admitted.
-    pub records: BTreeMap<K, Record>,
+    pub records: HashMap<K, Record>,
     controls: BTreeMap<K, Record>,
 }
 
-impl<K: Ord> Default for Ledger<K> {
+impl<K: Ord + Hash> Default for Ledger<K> {
     fn default() -> Self {
-        Ledger { records: BTreeMap::new(), controls: BTreeMap::new() }
+        Ledger { records: HashMap::new(), controls: BTreeMap::new() }
     }
 }
 
-impl<K: Ord> Ledger<K> {
+impl<K: Ord + Hash> Ledger<K> {
     /// Whether no hop was added yet: the first look.
     pub fn is_new(&self) -> bool {
         self.controls.is_empty()

@@ -1,8 +1,6 @@
 //! Which of all pairs are worth judging: every pair is multiplied, at the same moment with all scales and at lags
 //! with the scales that can afford it, and the remarkable ones are kept.
 
-use std::collections::BTreeSet;
-
 use super::compare::{Comparison, Nulls};
 use super::params::Params;
 use super::product::{self, Beyond, Pairs, Vectors};
@@ -12,7 +10,7 @@ use crate::simd::Simd;
 const FEW: usize = 128;
 
 /// Of the pairs that have nothing to do with each other so many are judged in vain, for each VM.
-const IN_VAIN: f64 = 4.0;
+const IN_VAIN: f64 = 1.0;
 
 /// The vectors whose pairs are searched: those of one set, or of one set with another.
 #[derive(Clone, Copy)]
@@ -33,7 +31,7 @@ pub fn candidates(
 ) -> Vec<(u32, u32)> {
     let within = block.right.is_none();
     let right = block.right.unwrap_or(block.left);
-    let mut found = BTreeSet::new();
+    let mut found = vec![];
     if vms <= FEW {
         let all = (0..block.left.len()).flat_map(|i| (0..right.len()).map(move |j| (i as u32, j as u32)));
         return all.filter(|(i, j)| !within || i < j).collect();
@@ -48,11 +46,13 @@ pub fn candidates(
         product::products(simd, (&left, &late), pairs, Beyond { low, high }, |i, j, _| {
             if !within || i != j {
                 let (i, j) = if within { (i.min(j), i.max(j)) } else { (i, j) };
-                found.insert((i as u32, j as u32));
+                found.push((i as u32, j as u32));
             }
         });
     }
-    found.into_iter().collect()
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 type Range = std::ops::Range<usize>;

@@ -162,6 +162,9 @@ mod tests {
         (0..parts[0].1.len()).map(|t| parts.iter().map(|(share, part)| share * part[t]).sum()).collect()
     }
 
+    /// Where the hub stands in the park.
+    const HUB: usize = 18;
+
     /// Six applications of three VMs; `work` makes of one application's own work what its VMs do. Then a hub of them
     /// all, and eight loners.
     fn park(values: usize, work: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Vec<i8>> {
@@ -197,7 +200,7 @@ mod tests {
         // Its work is no common moment then.
         let voters: Vec<Voter<'_>> = rows.iter().map(|scores| Voter { scores, host: None }).collect();
         let counted = |votes: &[u32]| -> f64 {
-            moments(&voters, votes, &params).weights((&rows[18], votes[18]), None, &params).sum()
+            moments(&voters, votes, &params).weights((&rows[HUB], votes[HUB]), None, &params).sum()
         };
         assert!(counted(&votes) > counted(&[WHOLE; 27]));
     }
@@ -205,9 +208,8 @@ mod tests {
     #[test]
     fn applications_without_a_hub_have_a_vote_for_each_vm() {
         let params = Params::new(1000, 600, 60, 0.01).unwrap();
-        let rows = park(params.values(), <[f64]>::to_vec);
-        let rows: Vec<Vec<i8>> =
-            rows.into_iter().enumerate().filter(|(i, _)| *i != 18).map(|(_, row)| row).collect();
+        let mut rows = park(params.values(), <[f64]>::to_vec);
+        rows.remove(HUB);
         assert_eq!(votes_of(&rows, &params), [WHOLE; 26]);
     }
 
@@ -215,10 +217,9 @@ mod tests {
     fn a_common_cycle_is_no_hub() {
         let params = Params::new(1000, 600, 60, 0.01).unwrap();
         let step = |t: usize| if t.is_multiple_of(20) { 4.0 } else { 0.0 };
-        let rows =
+        let mut rows =
             park(params.values(), |own| own.iter().enumerate().map(|(t, x)| x * 0.8 + step(t)).collect());
-        let rows: Vec<Vec<i8>> =
-            rows.into_iter().enumerate().filter(|(i, _)| *i != 18).map(|(_, row)| row).collect();
+        rows.remove(HUB);
         assert_eq!(votes_of(&rows, &params), [WHOLE; 26]);
     }
 

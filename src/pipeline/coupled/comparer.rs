@@ -1,7 +1,7 @@
 //! One worker's pairs, window after window: those that are worth judging, and those that were recorded, are judged by
 //! the window and by what was recorded of them.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use differential_dataflow::Hashable;
 
@@ -53,17 +53,22 @@ impl Comparer {
         let window = Window { weighed, null: self.ledger.null(), nulls, first };
         self.show(pane, &window, &sample);
         let mut before = std::mem::take(&mut self.ledger.records);
+        let positions: HashMap<&VmId, u32> = weighed.iter().map(|one| &one.vm).zip(0..).collect();
+        let position = |vm| positions.get(vm).copied();
         let mut pairs = candidates.clone();
-        pairs.extend(before.keys().filter_map(|(a, b)| Some((window.position(a)?, window.position(b)?))));
+        pairs.extend(before.keys().filter_map(|(a, b)| Some((position(a)?, position(b)?))));
+        pairs.sort_unstable();
+        pairs.dedup();
         let mut found = vec![];
         for (i, j) in pairs {
-            let (a, b) = (&weighed[i], &weighed[j]);
+            let (a, b) = (&weighed[i as usize], &weighed[j as usize]);
             let key = (a.vm.clone(), b.vm.clone());
-            let (_, record, one) = self.judge(&window, (a, b), before.remove(&key));
-            if candidates.contains(&(i, j)) || record.beyond(&window.null).abs() > WORTH_KEEPING {
-                self.ledger.records.insert(key, record);
+            let known = self.judge(&window, (a, b), before.remove(&key));
+            let evident = known.record.beyond(&window.null).abs() > WORTH_KEEPING;
+            if evident || candidates.binary_search(&(i, j)).is_ok() {
+                self.ledger.records.insert(key, known.record);
             }
-            found.push(one);
+            found.push(known.found);
         }
         found
     }
@@ -74,17 +79,16 @@ impl Comparer {
         let Some((i, j)) = watch.find(window.weighed.iter().map(|one| &one.vm)) else { return };
         let (a, b) = (&window.weighed[i], &window.weighed[j]);
         let before = self.ledger.records.get(&(a.vm.clone(), b.vm.clone())).copied();
-        let (judged, record, found) = self.judge(window, (a, b), before);
-        let recorded_z = record.beyond(&window.null);
+        let known = self.judge(window, (a, b), before);
         let pair = Pair {
             vectors: [a.vector.clone(), b.vector.clone()],
             sample: sample.iter().take(explain::SAMPLE).map(|one| one.vector.clone()).collect(),
             nulls: window.nulls.clone(),
             skewed: a.host != b.host,
-            judged,
-            recorded_z,
-            z: found.z,
-            by: if recorded_z.abs() > judged.z.abs() { record.by } else { judged.by },
+            judged: known.judged,
+            recorded_z: known.record.beyond(&window.null),
+            z: known.found.z,
+            by: known.by,
         };
         let end = self.plan.window.pane_start(pane as i64 + 1);
         watch.tell(end, Sight::Pair(a.vm.clone(), b.vm.clone(), pair));
@@ -99,8 +103,8 @@ impl Comparer {
         self.ledger.control(fresh, self.hop_s());
     }
 
-    /// The pairs of this worker that are worth judging, as positions, the smaller first.
-    fn candidates(&self, weighed: &[Weighed], vms: usize, nulls: &Nulls) -> BTreeSet<(usize, usize)> {
+    /// The pairs of this worker that are worth judging, as positions, the smaller first; in order.
+    fn candidates(&self, weighed: &[Weighed], vms: usize, nulls: &Nulls) -> Vec<(u32, u32)> {
         let group = |group: u64, upper: Option<bool>| -> Vec<usize> {
             let of = |at: &usize| {
                 let place = Place::of(&weighed[*at].vm, self.workers);
@@ -108,7 +112,7 @@ impl Comparer {
             };
             (0..weighed.len()).filter(of).collect()
         };
-        let mut found = BTreeSet::new();
+        let mut found = vec![];
         for Groups { left, upper, right } in blocks(self.worker, self.workers) {
             let left = group(left, upper);
             let right = right.map(|right| group(right, None));
@@ -117,21 +121,16 @@ impl Comparer {
             let block = Block { left: &lefts, right: rights.as_deref() };
             let right = right.as_ref().unwrap_or(&left);
             for (i, j) in search::candidates(block, vms, nulls, &self.params, self.plan.simd) {
-                let (i, j) = (left[i as usize], right[j as usize]);
-                found.insert((i.min(j), i.max(j)));
+                let (i, j) = (left[i as usize] as u32, right[j as usize] as u32);
+                found.push((i.min(j), i.max(j)));
             }
         }
+        found.sort_unstable();
         found
     }
 
-    /// Judges one pair by the window and by what was recorded of it before: what the window says, the record with
-    /// it, and what is known now.
-    fn judge(
-        &self,
-        window: &Window<'_>,
-        (a, b): (&Weighed, &Weighed),
-        before: Option<Record>,
-    ) -> (Judged, Record, Found) {
+    /// Judges one pair by the window and by what was recorded of it before.
+    fn judge(&self, window: &Window<'_>, (a, b): (&Weighed, &Weighed), before: Option<Record>) -> Known {
         let (nulls, params, hop_s) = (&window.nulls, &self.params, self.hop_s());
         let judged = nulls.judge(&a.vector, &b.vector, a.host != b.host, params);
         let mut record = before.unwrap_or(Record::new(judged.by));
@@ -161,12 +160,24 @@ impl Comparer {
             cause: first.map(|(first, error)| (if first == Which::A { Driver::A } else { Driver::B }, error)),
             evidence_s: windows_s.max(record.seconds(hop_s)),
         };
-        (judged, record, found)
+        Known { judged, record, by, found }
     }
 
     fn hop_s(&self) -> f64 {
         self.params.hop_s()
     }
+}
+
+/// What is known of a pair.
+struct Known {
+    /// What the window says.
+    judged: Judged,
+    /// What was recorded, the window's new ticks with it.
+    record: Record,
+    /// The comparison that says the most.
+    by: usize,
+    /// What both come to.
+    found: Found,
 }
 
 /// One window, as its pairs are judged.
@@ -177,10 +188,4 @@ struct Window<'a> {
     null: Null,
     /// Whether it is the first of all.
     first: bool,
-}
-
-impl Window<'_> {
-    fn position(&self, vm: &VmId) -> Option<usize> {
-        self.weighed.binary_search_by(|one| one.vm.cmp(vm)).ok()
-    }
 }

@@ -1,6 +1,6 @@
 //! What one window proposes, from what is known of its VMs and pairs: ensembles, and the dependent pairs within them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Found, Gathered};
 use crate::cluster::Names;
@@ -29,7 +29,6 @@ pub fn decide(
             Gathered::Found(one) => found.push(one),
         }
     }
-    found.sort_by(|one, other| (&one.a, &one.b).cmp(&(&other.a, &other.b)));
     let Collated { vms, mut proposals, mut summary, .. } = flow::collate(judged);
     let gone = proposals.iter().filter_map(|proposal| match proposal {
         Proposal::Vm(vm, Verdict::Gone) => Some(vm.clone()),
@@ -46,6 +45,7 @@ pub fn decide(
 /// The ensembles of one window and what they stand on.
 struct Decision<'a> {
     vms: &'a [VmId],
+    /// In order of their VMs.
     found: Vec<Found>,
     /// Positions of the two VMs of each of `found`.
     places: Vec<(u32, u32)>,
@@ -58,8 +58,11 @@ struct Decision<'a> {
 impl<'a> Decision<'a> {
     fn new(vms: &'a [VmId], found: Vec<Found>, params: &Params) -> Self {
         let significance = compare::significance(vms.len(), params);
-        let position = |vm| vms.binary_search(vm).unwrap_or_default() as u32;
-        let places: Vec<(u32, u32)> = found.iter().map(|one| (position(&one.a), position(&one.b))).collect();
+        let positions: HashMap<&VmId, u32> = vms.iter().zip(0..).collect();
+        let place = |one: &Found| Some((*positions.get(&one.a)?, *positions.get(&one.b)?));
+        let mut placed: Vec<_> = found.into_iter().filter_map(|one| Some((place(&one)?, one))).collect();
+        placed.sort_unstable_by_key(|(place, _)| *place);
+        let (places, found): (Vec<(u32, u32)>, Vec<Found>) = placed.into_iter().unzip();
         let threshold = significance.threshold();
         let link = |(one, &(a, b)): (&Found, &(u32, u32))| {
             let z = one.z.abs();
