@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::null::{Null, median};
-use super::params::{Params, Scale};
+use super::params::{ORDER, Params, Scale};
 use super::product;
 use super::significance::{self, Significance};
 
@@ -22,6 +22,8 @@ const APART_MS: u64 = 10_000;
 const LEAST_SHIFTS: usize = 10;
 /// The pairs whose evidence is so close to the threshold, or beyond it, are compared with themselves.
 const CLOSE: f64 = 1.0;
+/// Echoes are looked for in so many bins: as far back as a model looks.
+const ECHOES: usize = ORDER;
 /// By how many standard deviations more one VM must follow the other than the other the one.
 const SURELY: f64 = 5.0;
 
@@ -187,9 +189,10 @@ impl Nulls {
             }
         }
         if best.z.abs() > self.significance.threshold() - CLOSE {
-            // Both divisors are for VMs that do much at a few moments: the larger one counts.
+            // Both are for VMs that do much at a few moments: the larger one counts.
+            let few_moments_and_echoes = few_moments * self.echo(a, b, best.by, params);
             let own = self.own_spread(a, b, best.by, params);
-            best.z *= few_moments / few_moments.max(own);
+            best.z *= few_moments / few_moments_and_echoes.max(own);
         }
         best
     }
@@ -220,8 +223,7 @@ impl Nulls {
 
     /// How much more than is usual the products of this pair spread when one VM is shifted against the other, round the
     /// window's end; at least 1. Two VMs that both come back to the same work again and again agree by chance much
-    /// more often than the bulk of all pairs: the variance is the sum of the products of their autocorrelations
-    /// (Bartlett, *JRSS Supplement* 8, 1946).
+    /// more often than the bulk of all pairs.
     fn own_spread(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
         let Some((comparison, usual)) = self.comparisons.get(by) else { return 1.0 };
         let Some(coarsest) = params.scales().last() else { return 1.0 };
@@ -242,6 +244,24 @@ impl Nulls {
             usual.z(comparison, a, &shifted, params).powi(2)
         };
         (shifts.map(square).sum::<f64>() / n).sqrt().max(1.0)
+    }
+
+    /// How much more the products of this pair spread because what happens in each VM echoes in the bins after it; at
+    /// least 1. A burst leaves a trail that a model of few coefficients does not predict: two short jobs that start
+    /// together five times by chance agree in five moments, not in the hundred bins of their trails. The variance of
+    /// a product is the sum of the products of the two autocorrelations (Bartlett, *JRSS Supplement* 8, 1946).
+    fn echo(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
+        let Some((comparison, _)) = self.comparisons.get(by) else { return 1.0 };
+        let (mut variance, mut white) = (0.0, 0.0);
+        for scale in params.scales().iter().zip(&comparison.shifts).filter_map(|(s, shift)| shift.map(|_| s))
+        {
+            let (a, b) = (&a[scale.range()], &b[scale.range()]);
+            let lagged = |x: &[i8], lag: usize| f64::from(product::dot(&x[lag..], &x[..x.len() - lag]));
+            let both = |lag: usize| lagged(a, lag) * lagged(b, lag);
+            white += both(0);
+            variance += both(0) + 2.0 * (1..=ECHOES.min(a.len())).map(both).sum::<f64>();
+        }
+        if white > 0.0 { (variance / white).max(1.0).sqrt() } else { 1.0 }
     }
 
     /// The evidence of the last hop alone, by the comparison with this index.

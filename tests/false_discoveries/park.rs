@@ -57,7 +57,8 @@ fn assemble<'a>(
 ) -> Vec<Member<'a>> {
     let params = &library.params;
     let coarsest_ms = params.scales().iter().map(|scale| scale.bin_ms).max().unwrap();
-    let turns = library.look.length as u64 * library.look.period_ms / coarsest_ms;
+    // No scale goes round more than once: `is_near` knows what was turned round its end once.
+    let turns = rounds_ms(params).min().unwrap() as u64 / coarsest_ms;
     let mut park: Vec<Member<'a>> = vec![];
     while park.len() < vms {
         let mut draw = 0;
@@ -97,8 +98,12 @@ fn turned(vector: &[i8], late_ms: u64, params: &Params) -> Vec<i8> {
 
 /// Whether some of what is at the same place in two vectors was recorded at nearly the same time.
 fn is_near(a_ms: i64, b_ms: i64, params: &Params) -> bool {
-    let round = params.scales().iter().map(|scale| (scale.values() as u64 * scale.bin_ms) as i64);
-    std::iter::once(0).chain(round).any(|round| ((a_ms - b_ms).abs() - round).abs() < APART_MS)
+    std::iter::once(0).chain(rounds_ms(params)).any(|round| ((a_ms - b_ms).abs() - round).abs() < APART_MS)
+}
+
+/// How long each scale's part of a vector is.
+fn rounds_ms(params: &Params) -> impl Iterator<Item = i64> + '_ {
+    params.scales().iter().map(|scale| (scale.values() as u64 * scale.bin_ms) as i64)
 }
 
 impl Member<'_> {

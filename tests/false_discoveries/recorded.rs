@@ -42,7 +42,6 @@ pub struct Recorded {
 /// All of them.
 pub struct Library {
     pub params: Params,
-    pub look: Look,
     pub windows: Vec<Recorded>,
 }
 
@@ -65,7 +64,7 @@ impl Library {
             }
             groups += more;
         }
-        Library { params, look, windows }
+        Library { params, windows }
     }
 }
 
