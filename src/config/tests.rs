@@ -116,7 +116,11 @@ fn wrong_properties_are_named() {
         "[kafka]\nbrokers = \"a:b\"\n[kafka.properties]\n\"linger.mss\" = 5\nsasl.mechanism = \"GSSAPI\"\n\
          ssl.key.password = { file = 3 }\nacks = [1]\ngroup = { file = \"a\", env = \"b\" }\n",
         &[
+            "p.toml:7: kafka.properties.acks: takes a string, a number, true/false, { file = \"PATH\" } or { env = \"NAME\" }",
+            "p.toml:8: kafka.properties.group: takes a string, a number, true/false, { file = \"PATH\" } or { env = \"NAME\" }",
             "p.toml:4: kafka.properties.linger.mss: librdkafka has no such property; its CONFIGURATION.md lists all",
+            "p.toml:5: kafka.properties.sasl.mechanism: this build has no SASL mechanism GSSAPI: it has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+            "p.toml:6: kafka.properties.ssl.key.password: takes a string, a number, true/false, { file = \"PATH\" } or { env = \"NAME\" }",
         ],
     );
     check_file(

@@ -8,8 +8,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::metadata::Metadata;
 
 use super::client::{Client, ClientError};
 use super::topics::{Fault, Found, Topics, Wanted, faults, wanted};
@@ -43,7 +43,7 @@ pub fn check(
     hop: Duration,
 ) -> Result<State, ClientError> {
     let metadata = client.connect()?;
-    look(client, &metadata, wanted(topics, length, hop, metadata.brokers().len()))
+    look(client, wanted(topics, length, hop, metadata.brokers().len()))
 }
 
 /// Makes those of the topics in `state` that are missing, touches no other, and looks again.
@@ -69,22 +69,22 @@ pub fn create(client: &Client, state: State) -> Result<State, ClientError> {
             }
         }
     }
-    let mut state = look(client, &client.connect()?, state.wanted)?;
+    let mut state = look(client, state.wanted)?;
     for _ in 0..LOOKS {
         if state.missing.is_empty() {
             break;
         }
         thread::sleep(Duration::from_millis(500));
-        state = look(client, &client.connect()?, state.wanted)?;
+        state = look(client, state.wanted)?;
     }
     Ok(state)
 }
 
-fn look(client: &Client, metadata: &Metadata, wanted: Vec<Wanted>) -> Result<State, ClientError> {
-    let admin: AdminClient<Context> = client.create(&[])?;
+fn look(client: &Client, wanted: Vec<Wanted>) -> Result<State, ClientError> {
+    let (admin, consumer) = (client.create(&[])?, client.create(&[])?);
     let (mut all, mut missing) = (vec![], vec![]);
     for wanted in &wanted {
-        let found = find(client, &admin, metadata, &wanted.name)?;
+        let found = find(client, &admin, &consumer, &wanted.name)?;
         if found.is_none() {
             missing.push(wanted.name.clone());
         }
@@ -97,28 +97,44 @@ fn look(client: &Client, metadata: &Metadata, wanted: Vec<Wanted>) -> Result<Sta
 fn find(
     client: &Client,
     admin: &AdminClient<Context>,
-    metadata: &Metadata,
+    // A consumer: the others would have the broker make the topic that they ask for.
+    consumer: &BaseConsumer<Context>,
     name: &str,
 ) -> Result<Option<Found>, ClientError> {
     let what = format!("look at the topic {name}");
-    let options = AdminOptions::new().request_timeout(Some(REQUEST));
-    let resource = ResourceSpecifier::Topic(name);
     let failed = |error| client.failed(&what, error);
-    let described = wait(admin.describe_configs([&resource], &options)).map_err(failed)?;
-    let properties = match described.into_iter().next() {
-        // A topic that we may not see is not said to be there: only this request tells it from a missing one.
-        Some(Err(Code::UnknownTopicOrPartition | Code::UnknownTopic)) | None => return Ok(None),
-        Some(Err(code)) => return Err(failed(KafkaError::AdminOp(code))),
-        Some(Ok(resource)) => resource.entries,
-    };
+    let metadata = consumer.fetch_metadata(Some(name), REQUEST).map_err(failed)?;
+    let Some(topic) = metadata.topics().first() else { return Ok(None) };
+    match topic.error().map(Code::from) {
+        None => {}
+        // Of a topic that was just made not every broker knows yet.
+        Some(Code::UnknownTopicOrPartition | Code::LeaderNotAvailable) => return Ok(None),
+        Some(code) => return Err(failed(KafkaError::MetadataFetch(code))),
+    }
+    let properties = properties(client, admin, name)?;
+    let replicas = topic.partitions().iter().map(|partition| partition.replicas().len() as u32).min();
+    let partitions = topic.partitions().len() as u32;
+    Ok(Some(Found { partitions, replicas: replicas.unwrap_or(0), properties }))
+}
+
+/// The properties of the topic `name`, which is there.
+fn properties(
+    client: &Client,
+    admin: &AdminClient<Context>,
+    name: &str,
+) -> Result<BTreeMap<String, String>, ClientError> {
+    let what = format!("look at the properties of the topic {name}");
+    let options = AdminOptions::new().request_timeout(Some(REQUEST));
+    let described = wait(admin.describe_configs([&ResourceSpecifier::Topic(name)], &options));
+    let described = described.map_err(|error| client.failed(&what, error))?;
+    let entries = described.into_iter().flatten().flat_map(|resource| resource.entries);
     let properties: BTreeMap<String, String> =
-        properties.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
-    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-    Ok(topic.map(|topic| Found {
-        partitions: topic.partitions().len() as u32,
-        replicas: topic.partitions().iter().map(|p| p.replicas().len() as u32).min().unwrap_or(0),
-        properties,
-    }))
+        entries.filter_map(|entry| Some((entry.name, entry.value?))).collect();
+    if properties.is_empty() {
+        // rdkafka 0.39 keeps the broker's word for this to itself: an empty list is all that it gives.
+        return Err(client.failed(&what, KafkaError::AdminOp(Code::TopicAuthorizationFailed)));
+    }
+    Ok(properties)
 }
 
 /// Sleeps until the `future` is done: rdkafka's own thread wakes us up.

@@ -49,7 +49,7 @@ impl Trouble {
                 "check security.protocol and sasl.mechanism in [kafka.properties], and the port in kafka.brokers"
             }
             Trouble::Certificate => {
-                "check its dates and names, and that ssl.ca.location in [kafka.properties] is the authority that signed it"
+                "check its dates and names (openssl s_client -connect shows them), and that ssl.ca.location in [kafka.properties] is the authority that signed it"
             }
             Trouble::OurCertificate => {
                 "check ssl.certificate.location and ssl.key.location in [kafka.properties]: dates, and who signed it"
@@ -66,20 +66,19 @@ impl Trouble {
     /// What an error of librdkafka means, if it is about reaching a broker.
     fn of(code: Option<Code>, reason: &str) -> Option<Self> {
         let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+        // With TLS 1.3 the broker looks at our certificate when for us the handshake is over.
+        if says(&["alert"]) && says(&["certificate", "unknown ca"]) {
+            return Some(Trouble::OurCertificate);
+        }
         match code? {
+            Code::Authentication if says(&["Unsupported SASL mechanism"]) => Some(Trouble::Protocol),
             Code::Authentication | Code::SaslAuthenticationFailed => Some(Trouble::Login),
-            Code::UnsupportedSASLMechanism => Some(Trouble::Protocol),
             Code::Resolve => Some(Trouble::Name),
             Code::SSL if says(&["certificate verify failed", "certificate could not be verified"]) => {
                 Some(Trouble::Certificate)
             }
-            Code::SSL if says(&["alert"]) && says(&["certificate", "unknown ca"]) => {
-                Some(Trouble::OurCertificate)
-            }
             Code::SSL => Some(Trouble::Protocol),
-            Code::BrokerTransportFailure if says(&["security.protocol", "api.version.request"]) => {
-                Some(Trouble::Protocol)
-            }
+            Code::BrokerTransportFailure if says(&["SSL_HANDSHAKE"]) => Some(Trouble::Protocol),
             Code::BrokerTransportFailure | Code::AllBrokersDown => Some(Trouble::Unreachable),
             _ => None,
         }
@@ -105,16 +104,26 @@ impl Context {
             *seen = None;
         }
     }
-}
 
-impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let Some(trouble) = Trouble::of(error.rdkafka_error_code(), reason) else { return };
+    fn note(&self, trouble: Trouble, reason: &str) {
         let Ok(mut seen) = self.seen.lock() else { return };
         if seen.as_ref().is_none_or(|(before, _)| *before < trouble) {
             *seen = Some((trouble, reason.to_string()));
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
+        // That a broker hung up on us librdkafka says in its log only.
+        if facility == "FAIL" && text.contains("security.protocol") {
+            self.note(Trouble::Protocol, text);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(trouble) = Trouble::of(error.rdkafka_error_code(), reason) {
+            self.note(trouble, reason);
         }
     }
 }
