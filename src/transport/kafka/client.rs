@@ -109,16 +109,14 @@ impl Client {
     /// [`ClientError::Reach`] with what is wrong and what to do, [`ClientError::Make`].
     pub fn connect(&self) -> Result<Metadata, ClientError> {
         // Of all clients a producer alone needs nothing else to be told what goes wrong.
-        let mut config = self.config.clone();
-        config.set_log_level(RDKafkaLogLevel::Info);
-        let probe: BaseProducer<Context> = self.make(&config)?;
+        let probe: BaseProducer<Context> = self.create(&[])?;
         let context = probe.client().context();
         let steps = PATIENCE.as_millis() / STEP.as_millis();
         for _ in 0..steps {
             if let Ok(metadata) = probe.client().fetch_metadata(None, STEP) {
                 return Ok(metadata);
             }
-            // For a moment, not just for one event: there are lines of its log before the telling one.
+            // For a moment, not just for one event: the first is seldom the telling one.
             probe.poll(STEP / 5);
             if context.trouble().is_some_and(|(trouble, _)| !trouble.may_pass()) {
                 break;

@@ -12,6 +12,8 @@ use rdkafka::producer::ProducerContext;
 /// Why a cluster does not let us in, the most telling last: what comes later in this list says more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Trouble {
+    /// All brokers are gone, and none said why: that is how a TLS listener treats those without TLS.
+    HungUp,
     /// Nobody answers.
     Unreachable,
     /// A broker's name has no address.
@@ -30,6 +32,7 @@ impl Trouble {
     /// What it is, as the begin of a sentence that goes on with `at BROKER`.
     pub fn what(self) -> &'static str {
         match self {
+            Trouble::HungUp => "the broker hangs up",
             Trouble::Unreachable => "no broker answers",
             Trouble::Name => "there is no address for a broker's name",
             Trouble::Protocol => "the broker speaks another protocol",
@@ -45,7 +48,7 @@ impl Trouble {
             Trouble::Unreachable | Trouble::Name => {
                 "check kafka.brokers, that a broker runs there, and what it advertises"
             }
-            Trouble::Protocol => {
+            Trouble::HungUp | Trouble::Protocol => {
                 "check security.protocol and sasl.mechanism in [kafka.properties], and the port in kafka.brokers"
             }
             Trouble::Certificate => {
@@ -79,7 +82,8 @@ impl Trouble {
             }
             Code::SSL => Some(Trouble::Protocol),
             Code::BrokerTransportFailure if says(&["SSL_HANDSHAKE"]) => Some(Trouble::Protocol),
-            Code::BrokerTransportFailure | Code::AllBrokersDown => Some(Trouble::Unreachable),
+            Code::BrokerTransportFailure => Some(Trouble::Unreachable),
+            Code::AllBrokersDown => Some(Trouble::HungUp),
             _ => None,
         }
     }
@@ -114,12 +118,7 @@ impl Context {
 }
 
 impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
-        // That a broker hung up on us librdkafka says in its log only.
-        if facility == "FAIL" && text.contains("security.protocol") {
-            self.note(Trouble::Protocol, text);
-        }
-    }
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(trouble) = Trouble::of(error.rdkafka_error_code(), reason) {
