@@ -1,10 +1,11 @@
 //! A real broker for a test binary: `tests/kafka/broker` starts it, and ends it when this process ends,
 //! however it ends.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -13,6 +14,8 @@ pub struct Broker {
     addresses: BTreeMap<String, String>,
     folder: PathBuf,
     line: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
+    /// Ends by itself when `line` is closed.
+    _script: Child,
 }
 
 /// The broker that all tests of a binary share, with every listener. Without Java the test is skipped,
@@ -42,9 +45,9 @@ impl Broker {
             let _ = writeln!(std::io::stderr(), "\n{hint}\n");
             return None;
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/broker");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/broker");
         let folder = std::env::temp_dir().join(unique("lwt-kafka"));
-        let mut process = Command::new(script)
+        let mut script = Command::new(path)
             .arg("serve")
             .arg(&folder)
             .args(options)
@@ -52,10 +55,10 @@ impl Broker {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let tell = process.stdin.take().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let tell = script.stdin.take().unwrap();
+        let mut lines = BufReader::new(script.stdout.take().unwrap()).lines();
         let addresses = addresses(&mut lines);
-        Some(Broker { addresses, folder, line: Mutex::new((tell, lines)) })
+        Some(Broker { addresses, folder, line: Mutex::new((tell, lines)), _script: script })
     }
 
     /// Stops (SIGTERM), kills, pauses (SIGSTOP), resumes or starts it again, at the same addresses; returns

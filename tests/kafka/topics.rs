@@ -120,3 +120,32 @@ fn topics_outlive_their_broker() {
     assert_eq!(topics(&broker, "check", &prefix, &[]), (0, each("ok"), vec![]));
     broker.tell("stop");
 }
+
+/// Samples and state under each other's names: every kind of fault but that of being missing.
+#[test]
+fn what_is_wrong_is_said_a_line_each() {
+    let Some(broker) = broker() else { return };
+    let prefix = unique("broken");
+    let three = ["--partitions", "3"];
+    assert_eq!(topics(broker, "create", &prefix, &three).0, 0);
+    let swapped =
+        [format!("--set=topics.samples={prefix}.state"), format!("--set=topics.state={prefix}.samples")];
+    let more = [three[0], three[1], &swapped[0], &swapped[1]];
+    for what in ["check", "create"] {
+        let (code, out, wrong) = topics(broker, what, &prefix, &more);
+        assert_eq!((code, out.len()), (1, 6));
+        assert_eq!(
+            wrong,
+            [
+                "state: has 1 partitions, needs 3: kafka-topics.sh --alter --topic state --partitions 3",
+                "state: cleanup.policy is compact, must be delete: \
+                 kafka-configs.sh --alter --topic state --add-config cleanup.policy=delete",
+                "samples: has 3 partitions, must have 1: \
+                 kafka-topics.sh --delete --topic samples, then lwt topics create",
+                "samples: cleanup.policy is delete, must be compact: \
+                 kafka-configs.sh --alter --topic samples --add-config cleanup.policy=compact",
+                "lwt: 2 of 8 topics are not right",
+            ]
+        );
+    }
+}
