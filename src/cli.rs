@@ -20,6 +20,7 @@ mod progress;
 mod run;
 mod session;
 mod simulate;
+mod topics;
 
 /// Finds out which virtual machines depend on each other, from nothing but how much CPU each of them uses.
 #[derive(Parser)]
@@ -43,6 +44,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
     Check(check::Args),
+    Topics(topics::Args),
     /// Prints a script that completes lwt's arguments in a shell.
     #[command(after_help = "Example:\n  lwt completions bash > /etc/bash_completion.d/lwt")]
     Completions {
@@ -89,6 +91,7 @@ fn dispatch(command: Command, raw: RawConfig) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,
         Command::Check(args) => check::run(&args, raw, &mut out)?,
+        Command::Topics(args) => topics::run(&args, raw, &mut out)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out)
         }

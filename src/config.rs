@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod fits;
+mod properties;
 mod value;
 
 pub use fits::engine_of;
@@ -16,6 +17,8 @@ pub use value::{duration, spell};
 use crate::dependencies::{Engine, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::transport::file::Format;
+use crate::transport::kafka::settings::{Settings, Value};
+use crate::transport::kafka::topics::Topics;
 
 /// A key that can be set: its name, its default as it would be typed, and what it is for.
 pub struct Key {
@@ -42,6 +45,22 @@ pub const KEYS: &[Key] = &[
     ),
     key("source.speed", "max", "max, or how many times faster than it was recorded a trace is replayed"),
     key("sink.path", "-", "the directory that gets one file a topic; - is standard output"),
+    key(
+        "kafka.brokers",
+        "127.0.0.1:9092",
+        "where to start: host:port,...; [kafka.properties] takes anything that librdkafka knows",
+    ),
+    key("topics.samples", "lwt.samples", "what collectors send"),
+    key("topics.assignments", "lwt.assignments", "VM -> its ensembles"),
+    key("topics.dependencies", "lwt.dependencies", "pair of VMs -> the dependency"),
+    key("topics.events", "lwt.events", "what changed"),
+    key("topics.state", "lwt.state", "what a restart needs beyond the samples"),
+    key("topics.decisions", "lwt.decisions", "what operators confirmed, rejected or named"),
+    key("topics.perturbations", "lwt.perturbations", "which VM was capped, when and how far"),
+    key("topics.deadletter", "lwt.deadletter", "what was refused, and why"),
+    key("topics.partitions", "12", "of the samples: so many workers can read at once; the others have one"),
+    key("topics.replicas", "auto", "copies of each topic; auto is 3, or as many as there are brokers"),
+    key("topics.outage", "24h", "the longest that lwt may stand still without losing samples"),
     key("window.period", "auto", "sampling period to resample to, such as 1s; auto is the trace's own"),
     key(
         "window.length",
@@ -80,6 +99,8 @@ pub const AUTO_ORDER: usize = 50;
 #[derive(Clone, Default, Debug)]
 pub struct RawConfig {
     said: BTreeMap<&'static str, (String, String)>,
+    properties: BTreeMap<String, (Value, String)>,
+    variables: properties::Variables,
 }
 
 /// What is wrong with a key or its value.
@@ -116,6 +137,10 @@ pub struct Config {
     pub speed: Option<f64>,
     /// Where the records go; `-` is standard output.
     pub sink: PathBuf,
+    /// How to reach Kafka.
+    pub kafka: Settings,
+    /// Its topics.
+    pub topics: Topics,
     /// Sampling period, if it was said.
     pub period: Option<Duration>,
     /// Window length; none (`auto`) if it is to follow from the recording.
@@ -150,6 +175,9 @@ impl RawConfig {
     /// # Errors
     /// An unknown key, with the nearest known one.
     pub fn set(&mut self, name: &str, value: &str, place: &str) -> Result<(), Wrong> {
+        if let Some(property) = name.strip_prefix(properties::PREFIX) {
+            return self.set_property(property, properties::typed(value), place);
+        }
         let known = KEYS.iter().find(|key| key.name == name);
         let known = known.ok_or_else(|| Wrong { place: place.to_string(), what: unknown(name) })?;
         self.said.insert(known.name, (value.to_string(), place.to_string()));
@@ -161,11 +189,10 @@ impl RawConfig {
     /// # Errors
     /// As [`RawConfig::set`], and without `=`.
     pub fn set_pair(&mut self, pair: &str) -> Result<(), Wrong> {
-        let place = format!("--set {pair}");
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| Wrong { place: place.clone(), what: "KEY=VALUE is needed".into() })?;
-        self.set(name.trim(), value.trim(), &place)
+        let needed = || Wrong { place: "--set".into(), what: "KEY=VALUE is needed".into() };
+        let (name, value) = pair.split_once('=').ok_or_else(needed)?;
+        // Without the value, which may be a password.
+        self.set(name.trim(), value.trim(), &format!("--set {}", name.trim()))
     }
 
     /// Sets what each of some `key=value` says.
@@ -198,6 +225,10 @@ impl RawConfig {
                 continue;
             };
             for (name, content) in keys {
+                if let ("kafka", "properties") = (section.get_ref().as_ref(), name.get_ref().as_ref()) {
+                    wrong.extend(self.set_properties(content, at));
+                    continue;
+                }
                 let (name, place) =
                     (format!("{}.{}", section.get_ref(), name.get_ref()), at(name.span().start));
                 let set = value::as_typed(content.get_ref())
@@ -212,7 +243,8 @@ impl RawConfig {
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
     }
 
-    /// Sets what the environment says: `LWT_WINDOW_HOP` is `window.hop`; other `LWT_` variables are errors.
+    /// Sets what the environment says: `LWT_WINDOW_HOP` is `window.hop`, `LWT_KAFKA_PROPERTIES_SASL_PASSWORD`
+    /// is the property `sasl.password`; other `LWT_` variables are errors. Properties may ask for the others.
     ///
     /// # Errors
     /// All unknown ones.
@@ -221,9 +253,17 @@ impl RawConfig {
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<(), ConfigError> {
         let mut wrong = vec![];
-        for (variable, value) in variables.filter(|(variable, _)| variable.starts_with("LWT_")) {
-            let name = variable["LWT_".len()..].to_lowercase().replacen('_', ".", 1);
-            wrong.extend(self.set(&name, &value, &format!("environment variable {variable}")).err());
+        for (variable, value) in variables {
+            if let Some(name) = variable.strip_prefix("LWT_") {
+                let place = format!("environment variable {variable}");
+                let set = match properties::of_variable(name) {
+                    Some(property) => self.set_property(&property, Ok(properties::secret(value)), &place),
+                    None => self.set(&name.to_lowercase().replacen('_', ".", 1), &value, &place),
+                };
+                wrong.extend(set.err());
+            } else {
+                self.variables.insert(variable, value);
+            }
         }
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
     }
@@ -231,6 +271,8 @@ impl RawConfig {
     /// Lays what `over` says over what was said before.
     pub fn overlay(&mut self, over: RawConfig) {
         self.said.extend(over.said);
+        self.properties.extend(over.properties);
+        self.variables.overlay(over.variables);
     }
 
     /// Proves the whole.
@@ -245,6 +287,11 @@ impl RawConfig {
             counters: read.get("source.counters", value::flag),
             speed: read.get("source.speed", value::speed),
             sink: read.get("sink.path", value::path),
+            kafka: Settings {
+                brokers: read.get("kafka.brokers", value::brokers),
+                properties: self.resolved(),
+            },
+            topics: topics(&mut read),
             period: read.get("window.period", value::period),
             length: read.get("window.length", value::length),
             hop: read.get("window.hop", value::duration),
@@ -273,6 +320,22 @@ impl RawConfig {
     }
 }
 
+fn topics(read: &mut value::Reader<'_>) -> Topics {
+    Topics {
+        samples: read.get("topics.samples", value::topic),
+        assignments: read.get("topics.assignments", value::topic),
+        dependencies: read.get("topics.dependencies", value::topic),
+        events: read.get("topics.events", value::topic),
+        state: read.get("topics.state", value::topic),
+        decisions: read.get("topics.decisions", value::topic),
+        perturbations: read.get("topics.perturbations", value::topic),
+        deadletter: read.get("topics.deadletter", value::topic),
+        partitions: read.get("topics.partitions", value::partitions),
+        replicas: read.get("topics.replicas", value::replicas),
+        outage: read.get("topics.outage", value::outage),
+    }
+}
+
 fn default_of(name: &str) -> &'static str {
     KEYS.iter().find(|key| key.name == name).map_or("", |key| key.default)
 }
@@ -294,78 +357,4 @@ fn last(name: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_are_proved() {
-        RawConfig::default().prove().unwrap();
-    }
-
-    #[test]
-    fn later_says_win() {
-        let mut raw = RawConfig::default();
-        raw.set_file(
-            "[window]\nlength = \"10m\"\nhop = \"2m\"\n[engine]\nkind = \"kmeans\"\norder = 7\n",
-            "p.toml",
-        )
-        .unwrap();
-        raw.set_environment(
-            [("LWT_WINDOW_LENGTH".to_string(), "6m".to_string()), ("HOME".into(), "/".into())].into_iter(),
-        )
-        .unwrap();
-        raw.set_pair("engine.order = 9").unwrap();
-        let config = raw.prove().unwrap();
-        assert_eq!((config.length.map(|length| length.as_secs()), config.hop.as_secs()), (Some(360), 120));
-        assert_eq!(config.order, Order::Fixed(9));
-    }
-
-    fn check_file(text: &str, expected: &[&str]) {
-        let mut raw = RawConfig::default();
-        let error = raw.set_file(text, "p.toml").and_then(|()| raw.prove().map(drop)).unwrap_err();
-        assert_eq!(error.to_string().lines().collect::<Vec<_>>(), expected, "{text}");
-    }
-
-    #[test]
-    fn errors_say_where_and_what_all_at_once() {
-        check_file(
-            "[window]\n\nlenght = \"5m\"\nx = [1]\n",
-            &[
-                "p.toml:3: there is no key window.lenght; the nearest is window.length",
-                "p.toml:4: window.x takes a string, a number or true/false",
-            ],
-        );
-        check_file("hop = 3\n", &["p.toml:1: hop stands outside of a [section]"]);
-        check_file("[window\n", &["p.toml:1: unclosed table, expected `]`"]);
-        check_file(
-            "[window]\nlength = 300\nmissing = 0.7\n[engine]\nclusters = \"some\"\n",
-            &[
-                "p.toml:2: window.length: `300` is no duration: write 5m, 90s or 100ms, nor auto",
-                "p.toml:3: window.missing: `0.7` is no share from 0 to 0.5",
-                "p.toml:5: engine.clusters: `some` is no number of clusters from 1 to 1000000, nor auto",
-            ],
-        );
-        check_file(
-            "[engine]\nkind = \"kmean\"\nfdr = 0\n",
-            &[
-                "p.toml:2: engine.kind: there is no engine `kmean`: kmeans or coupling",
-                "p.toml:3: engine.fdr: `0` is no share above 0 and up to 0.5",
-            ],
-        );
-        check_file(
-            "[window]\nperiod = \"25h\"\n",
-            &["p.toml:2: window.period: `25h` is longer than a day, nor auto"],
-        );
-    }
-
-    #[test]
-    fn an_unknown_environment_variable_is_an_error() {
-        let error = RawConfig::default()
-            .set_environment([("LWT_WINDOW_HOPP".to_string(), "1m".to_string())].into_iter())
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "environment variable LWT_WINDOW_HOPP: there is no key window.hopp; the nearest is window.hop"
-        );
-    }
-}
+mod tests;

@@ -8,3 +8,4 @@ pub mod parse;
 pub mod file;
 pub mod records;
 pub mod sink;
+pub mod kafka;

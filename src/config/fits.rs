@@ -23,6 +23,7 @@ pub fn engine_of(name: &str) -> Option<Engine> {
 pub fn check(config: &Config, raw: &RawConfig) -> Result<(), ConfigError> {
     let mut wrong = of_other_engines(config.engine, raw);
     wrong.extend(windows(config, raw));
+    wrong.extend(topics(config, raw));
     if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
 }
 
@@ -35,6 +36,21 @@ fn of_other_engines(runs: Engine, raw: &RawConfig) -> Vec<Wrong> {
         Some(Wrong { place, what })
     };
     raw.said.iter().filter_map(other).collect()
+}
+
+/// Two topics of one name would be read as each other.
+fn topics(config: &Config, raw: &RawConfig) -> Vec<Wrong> {
+    let names = config.topics.names();
+    let pairs =
+        names.iter().enumerate().flat_map(|(at, one)| names[at + 1..].iter().map(move |two| (one, two)));
+    let same = pairs.filter(|((_, one), (_, two))| one == two);
+    let wrong = |(&(one, name), &(two, _)): (&(&'static str, &str), &(&'static str, &str))| {
+        // Where one of them was said, rather than a default.
+        let place = if raw.said.contains_key(one) { one } else { two };
+        let what = format!("{one} and {two} are both {name}: each topic needs a name of its own");
+        Wrong { place: raw.typed(place).1, what }
+    };
+    same.map(wrong).collect()
 }
 
 /// Windows are made of panes, panes of ticks.

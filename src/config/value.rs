@@ -170,3 +170,42 @@ pub fn hysteresis(text: &str) -> Result<Hysteresis, String> {
 pub fn workers(text: &str) -> Result<usize, String> {
     number(text, "number of workers", 1, 256)
 }
+
+/// `host:port,…`; librdkafka takes a port for granted, so may we.
+pub fn brokers(text: &str) -> Result<String, String> {
+    let right = |broker: &str| {
+        let (host, port) = match broker.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (broker, None),
+        };
+        let port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+        !host.is_empty() && !host.contains(char::is_whitespace) && port
+    };
+    let wrong = || format!("`{text}` is not host:port,host:port,...");
+    text.split(',').all(|broker| right(broker.trim())).then(|| text.into()).ok_or_else(wrong)
+}
+
+/// Kafka's own rule for names.
+pub fn topic(text: &str) -> Result<String, String> {
+    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let right = letters && (1..=249).contains(&text.len()) && text != "." && text != "..";
+    let wrong = || format!("`{text}` is no topic: 1 to 249 letters, digits, dots, dashes and underlines");
+    right.then(|| text.into()).ok_or_else(wrong)
+}
+
+/// Up to 10,000: each of the 256 workers could read 39, and one broker holds some 4,000.
+pub fn partitions(text: &str) -> Result<u32, String> {
+    number(text, "number of partitions", 1, 10_000)
+}
+
+/// Up to 10: nobody keeps more copies of a log.
+pub fn replicas(text: &str) -> Result<Option<u32>, String> {
+    or("auto", text, |text| number(text, "number of replicas", 1, 10))
+}
+
+/// Up to a year: the milliseconds of all retentions are far from overflowing.
+pub fn outage(text: &str) -> Result<Duration, String> {
+    let short = duration(text)?;
+    let fits = short <= Duration::from_secs(366 * 24 * 3600);
+    fits.then_some(short).ok_or_else(|| format!("`{text}` is longer than a year"))
+}

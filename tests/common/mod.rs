@@ -1,6 +1,8 @@
 //! What the tests share: the program, the recordings, and a loud word when something is skipped.
 #![allow(dead_code)]
 
+pub mod kafka;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,0 +1,7 @@
+//! Apache Kafka: the log that samples come from and results go to. The only module that names rdkafka.
+
+pub mod settings;
+pub mod client;
+pub mod trouble;
+pub mod topics;
+pub mod admin;

@@ -1,0 +1,136 @@
+//! What librdkafka says when a cluster cannot be reached -> what is wrong, and what to do.
+
+use std::sync::Mutex;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+
+/// Why a cluster does not let us in, the most telling last: what comes later in this list says more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Trouble {
+    /// All brokers are gone, and none said why: that is how a TLS listener treats those without TLS.
+    HungUp,
+    /// Nobody answers.
+    Unreachable,
+    /// A broker's name has no address.
+    Name,
+    /// No common language: one side speaks TLS, the other does not, or no common mechanism.
+    Protocol,
+    /// The broker's certificate is not believed.
+    Certificate,
+    /// The broker wants a certificate from us, or does not believe ours.
+    OurCertificate,
+    /// The user or the password is wrong.
+    Login,
+}
+
+impl Trouble {
+    /// What it is, as the begin of a sentence that goes on with `at BROKER`.
+    pub fn what(self) -> &'static str {
+        match self {
+            Trouble::HungUp => "the broker hangs up",
+            Trouble::Unreachable => "no broker answers",
+            Trouble::Name => "there is no address for a broker's name",
+            Trouble::Protocol => "the broker speaks another protocol",
+            Trouble::Certificate => "the broker's certificate is not to be trusted",
+            Trouble::OurCertificate => "the broker does not accept our certificate",
+            Trouble::Login => "the broker does not accept this user and password",
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Trouble::Unreachable | Trouble::Name => {
+                "check kafka.brokers, that a broker runs there, and what it advertises"
+            }
+            Trouble::HungUp | Trouble::Protocol => {
+                "check security.protocol and sasl.mechanism in [kafka.properties], and the port in kafka.brokers"
+            }
+            Trouble::Certificate => {
+                "check its dates and names (openssl s_client -connect shows them), and that ssl.ca.location in [kafka.properties] is the authority that signed it"
+            }
+            Trouble::OurCertificate => {
+                "check ssl.certificate.location and ssl.key.location in [kafka.properties]: dates, and who signed it"
+            }
+            Trouble::Login => "check sasl.username, sasl.password and sasl.mechanism in [kafka.properties]",
+        }
+    }
+
+    /// Whether waiting may help.
+    pub fn may_pass(self) -> bool {
+        self <= Trouble::Name
+    }
+
+    /// What an error of librdkafka means, if it is about reaching a broker.
+    fn of(code: Option<Code>, reason: &str) -> Option<Self> {
+        let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+        // With TLS 1.3 the broker looks at our certificate when for us the handshake is over.
+        if says(&["alert"]) && says(&["certificate", "unknown ca"]) {
+            return Some(Trouble::OurCertificate);
+        }
+        match code? {
+            Code::Authentication if says(&["Unsupported SASL mechanism"]) => Some(Trouble::Protocol),
+            Code::Authentication | Code::SaslAuthenticationFailed => Some(Trouble::Login),
+            Code::Resolve => Some(Trouble::Name),
+            Code::SSL if says(&["certificate verify failed", "certificate could not be verified"]) => {
+                Some(Trouble::Certificate)
+            }
+            Code::SSL => Some(Trouble::Protocol),
+            Code::BrokerTransportFailure if says(&["SSL_HANDSHAKE"]) => Some(Trouble::Protocol),
+            Code::BrokerTransportFailure => Some(Trouble::Unreachable),
+            Code::AllBrokersDown => Some(Trouble::HungUp),
+            _ => None,
+        }
+    }
+}
+
+/// What every client of ours tells librdkafka to call: keeps the most telling trouble since the last good
+/// word, and prints nothing.
+#[derive(Default)]
+pub struct Context {
+    seen: Mutex<Option<(Trouble, String)>>,
+}
+
+impl Context {
+    /// The most telling trouble so far, and librdkafka's words for it (which may hold what is to be hidden).
+    pub fn trouble(&self) -> Option<(Trouble, String)> {
+        self.seen.lock().map_or(None, |seen| seen.clone())
+    }
+
+    /// Forgets the trouble: it has passed.
+    pub fn forget(&self) {
+        if let Ok(mut seen) = self.seen.lock() {
+            *seen = None;
+        }
+    }
+
+    fn note(&self, trouble: Trouble, reason: &str) {
+        let Ok(mut seen) = self.seen.lock() else { return };
+        if seen.as_ref().is_none_or(|(before, _)| *before < trouble) {
+            *seen = Some((trouble, reason.to_string()));
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(trouble) = Trouble::of(error.rdkafka_error_code(), reason) {
+            self.note(trouble, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}

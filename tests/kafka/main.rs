@@ -1,0 +1,7 @@
+//! On a real Apache Kafka, which `tests/kafka/broker` starts: topics, and who is let in.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod security;
+mod topics;
