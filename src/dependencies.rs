@@ -15,8 +15,8 @@ mod state;
 #[cfg(test)]
 pub use evidence::tests::some as some_evidence;
 pub use evidence::{Cause, Driver, Evidence, Probability, materially_different};
-pub use held::{BadHysteresis, Held, HeldPairs, Hysteresis, PairWindow};
-pub use state::State;
+pub use held::{BadHysteresis, Held, HeldPair, HeldPairs, Hysteresis, PairWindow};
+pub use state::{Membered, Since, State};
 
 use crate::types::VmId;
 

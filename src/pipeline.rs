@@ -11,6 +11,7 @@ use timely::communication::WorkerGuards;
 mod coupled;
 mod driver;
 mod flow;
+pub mod kept;
 mod operators;
 mod pairs;
 pub mod watch;

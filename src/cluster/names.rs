@@ -25,17 +25,24 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Names that were published before: the ensembles of each VM, of a hub several. Numbering goes on after the
-    /// highest `e<number>` among them, and not below `next` (1 if nothing is known).
-    pub fn resume(held: BTreeMap<VmId, Vec<String>>, next: u64) -> Self {
-        let numbers = held.values().flatten().filter_map(|name| name.strip_prefix('e')?.parse::<u64>().ok());
-        let next = numbers.map(|n| n.saturating_add(1)).fold(next.max(1), u64::max);
-        Names { held, resting: BTreeMap::new(), next }
+    /// Names as they were kept: those of each VM's ensembles, those that rest, and the number that the next new ensemble
+    /// gets.
+    pub fn resume(
+        held: BTreeMap<VmId, Vec<String>>,
+        resting: BTreeMap<String, (Vec<VmId>, u32)>,
+        next: u64,
+    ) -> Self {
+        Names { held, resting, next: next.max(1) }
     }
 
     /// The names of each VM's ensembles, as of the last window, sorted bytewise; VMs in none are left out.
     pub fn held(&self) -> &BTreeMap<VmId, Vec<String>> {
         &self.held
+    }
+
+    /// The names that no ensemble has now, each with its last members and for how many windows.
+    pub fn resting(&self) -> &BTreeMap<String, (Vec<VmId>, u32)> {
+        &self.resting
     }
 
     /// The number that the next new ensemble gets.
@@ -158,13 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_changes_no_name() {
+        let windows = ["ab cd", "abcd", "ab cd ef", "ab cd", "ef ab"];
+        let mut all = Names::default();
+        let named: Vec<_> = windows.iter().map(|window| all.name(&ensembles(window))).collect();
+        let mut names = Names::default();
+        for (window, expected) in windows.iter().zip(named) {
+            assert_eq!(names.name(&ensembles(window)), expected);
+            names = Names::resume(names.held().clone(), names.resting().clone(), names.next());
+        }
+    }
+
+    #[test]
     fn numbering_goes_on_after_a_restart() {
         let held = [("a", "e7"), ("b", "front"), ("c", "e07x")]
             .map(|(vm, name)| (VmId::new(vm), vec![name.to_owned()]));
-        let mut names = Names::resume(held.into(), 3);
+        let mut names = Names::resume(held.into(), BTreeMap::new(), 8);
         assert_eq!(names.name(&ensembles("a b z")), ["e7", "front", "e8"]);
         assert_eq!(names.next(), 9);
-        assert_eq!(Names::resume(BTreeMap::new(), 5).next(), 5);
     }
 
     fn grouped(owner: &[usize], order: &[usize]) -> Vec<Vec<VmId>> {

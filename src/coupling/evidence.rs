@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use serde::{Deserialize, Serialize};
+
 use super::null::Null;
 
 /// Old evidence counts half after this many seconds: it stands on 43 minutes at most (30 / ln 2), enough to see what
@@ -29,7 +31,7 @@ const CONFIRMED: f64 = 2.5;
 const NOT_QUITE: f64 = 0.99;
 
 /// Evidence that was hardly enough, and whether the ticks that came after it say the same.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 enum Trial {
     /// It is not enough anyway.
     Open,
@@ -40,7 +42,7 @@ enum Trial {
 }
 
 /// Evidence of one pair since it was admitted.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The comparison that it was admitted by, and is followed by.
     pub by: usize,
@@ -116,7 +118,8 @@ impl Record {
 pub struct Ledger<K> {
     /// The pairs that were admitted.
     pub records: HashMap<K, Record>,
-    controls: BTreeMap<K, Record>,
+    /// Those that were not chosen.
+    pub controls: BTreeMap<K, Record>,
 }
 
 impl<K: Ord + Hash> Default for Ledger<K> {

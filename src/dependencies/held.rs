@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::evidence::{Evidence, materially_different};
 use super::{Ensemble, Fact, Verdict};
 use crate::types::VmId;
@@ -49,9 +51,10 @@ impl Hysteresis {
 }
 
 /// The votes of the last windows on one thing, and what they came to.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Votes {
     /// A bit a window, the newest the lowest.
+    #[serde(with = "bits")]
     recent: u128,
     holds: bool,
 }
@@ -75,7 +78,7 @@ impl Votes {
 ///
 /// 48 bytes for each ensemble that one of the last windows proposed: as many as a hub has, times at most
 /// [`Hysteresis::MAX`] if every window named all of them anew.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Held {
     alive: bool,
     idle: bool,
@@ -115,6 +118,11 @@ impl Held {
     /// Whether nothing is left to remember.
     pub fn is_gone(&self) -> bool {
         !self.alive
+    }
+
+    /// The ensembles that the VM is held to be in.
+    pub fn ensembles(&self) -> impl Iterator<Item = &Ensemble> {
+        self.ensembles.iter().filter(|(_, votes)| votes.holds).map(|(ensemble, _)| ensemble)
     }
 }
 
@@ -168,6 +176,21 @@ impl HeldPairs {
         });
     }
 
+    /// What was remembered of pairs after `seen` windows.
+    pub fn resume(pairs: HashMap<(VmId, VmId), HeldPair>, seen: usize) -> Self {
+        HeldPairs { pairs, seen }
+    }
+
+    /// The pairs that are remembered, in no order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&(VmId, VmId), &HeldPair)> {
+        self.pairs.iter()
+    }
+
+    /// How many windows there were.
+    pub fn seen(&self) -> usize {
+        self.seen
+    }
+
     /// How many pairs are remembered, held or not.
     pub fn len(&self) -> usize {
         self.pairs.len()
@@ -179,9 +202,9 @@ impl HeldPairs {
     }
 }
 
-/// One pair.
-#[derive(Clone, Debug)]
-struct HeldPair {
+/// What is remembered of one pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HeldPair {
     votes: Votes,
     /// As published while the pair is held, else the newest.
     evidence: Evidence,
@@ -197,6 +220,19 @@ impl HeldPair {
 
     fn published(&self) -> Option<Evidence> {
         self.votes.holds.then_some(self.evidence)
+    }
+}
+
+/// Votes as text, `101`, the oldest first: JSON has no numbers so large.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(bits: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{bits:b}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        u128::from_str_radix(&String::deserialize(from)?, 2).map_err(de::Error::custom)
     }
 }
 

@@ -2,30 +2,65 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Ensemble, Evidence, Fact};
 use crate::transport::records::{Assignment, Dependency, Membership};
 use crate::types::VmId;
 
 /// Everything that is held true after some window: the differences, added up.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct State {
     /// How many windows were added up.
     pub windows: u64,
     /// The VMs that exist, with the ensembles they are in, each with the window in which the VM joined.
     members: BTreeMap<VmId, BTreeMap<Ensemble, u64>>,
     idle: BTreeSet<VmId>,
-    pairs: BTreeMap<(VmId, VmId), Pair>,
+    pairs: BTreeMap<(VmId, VmId), Since>,
 }
 
 /// A pair that is held dependent.
-#[derive(Clone, Copy, Debug)]
-struct Pair {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Since {
     /// The window in which it appeared.
     since: u64,
     evidence: Option<Evidence>,
 }
 
+/// A VM that exists: the ensembles that it is in, each with the window in which it joined, and whether it does nothing.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Membered {
+    ensembles: BTreeMap<Ensemble, u64>,
+    idle: bool,
+}
+
 impl State {
+    /// The state after some windows, from its parts.
+    pub fn resume(
+        windows: u64,
+        vms: impl Iterator<Item = (VmId, Membered)>,
+        pairs: impl Iterator<Item = ((VmId, VmId), Since)>,
+    ) -> Self {
+        let mut state = State { windows, pairs: pairs.collect(), ..State::default() };
+        for (vm, Membered { ensembles, idle }) in vms {
+            state.idle.extend(idle.then(|| vm.clone()));
+            state.members.insert(vm, ensembles);
+        }
+        state
+    }
+
+    /// Its parts: the VMs.
+    pub fn membered(&self) -> impl Iterator<Item = (&VmId, Membered)> {
+        self.members.iter().map(|(vm, ensembles)| {
+            (vm, Membered { ensembles: ensembles.clone(), idle: self.idle.contains(vm) })
+        })
+    }
+
+    /// Its parts: the pairs.
+    pub fn pairs(&self) -> impl Iterator<Item = (&(VmId, VmId), &Since)> {
+        self.pairs.iter()
+    }
+
     /// Adds one window's differences.
     pub fn apply(&mut self, changes: &[(Fact, isize)]) {
         self.windows += 1;
@@ -62,7 +97,7 @@ impl State {
             }
             Fact::Pair(a, b, evidence) => {
                 let since = *ended.get(&(a, b)).unwrap_or(&self.windows);
-                self.pairs.insert((a.clone(), b.clone()), Pair { since, evidence: *evidence });
+                self.pairs.insert((a.clone(), b.clone()), Since { since, evidence: *evidence });
             }
         }
     }
