@@ -8,4 +8,5 @@ pub mod parse;
 pub mod file;
 pub mod records;
 pub mod sink;
+pub mod watermark;
 pub mod kafka;
