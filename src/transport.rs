@@ -9,4 +9,6 @@ pub mod file;
 pub mod records;
 pub mod sink;
 pub mod watermark;
+pub mod names;
+pub mod intake;
 pub mod kafka;
