@@ -8,4 +8,7 @@ pub mod parse;
 pub mod file;
 pub mod records;
 pub mod sink;
+pub mod watermark;
+pub mod names;
+pub mod intake;
 pub mod kafka;

@@ -110,6 +110,12 @@ pub enum Reason {
     Ambiguous,
     /// Sampled more coarsely than the analysis' period.
     TooCoarse,
+    /// Sampled more finely than the analysis' period, and not in whole periods of it.
+    Unaligned,
+    /// For a time that had not yet come when it was appended to the log: a clock is wrong.
+    AheadOfClock,
+    /// Of a host that has invented more VMs than one can have.
+    TooMany,
 }
 
 impl Reason {
@@ -129,6 +135,9 @@ impl Reason {
             Reason::Late => "late",
             Reason::Ambiguous => "ambiguous",
             Reason::TooCoarse => "too_coarse",
+            Reason::Unaligned => "unaligned",
+            Reason::AheadOfClock => "ahead_of_clock",
+            Reason::TooMany => "too_many",
         }
     }
 }

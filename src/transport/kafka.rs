@@ -5,3 +5,7 @@ pub mod client;
 pub mod trouble;
 pub mod topics;
 pub mod admin;
+pub mod probe;
+pub mod source;
+pub mod sink;
+pub mod state;

@@ -4,4 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod security;
+mod sink;
+mod source;
 mod topics;
+mod world;

@@ -1,0 +1,209 @@
+//! Records of one partition of the log -> samples on the grid of ticks, and dead letters. Pure: what comes
+//! out is a function of the records, their append times and when the partition was found idle.
+
+use std::collections::BTreeMap;
+
+use super::names::{Names, Speaker};
+use super::watermark::{AHEAD_MS, Watermark};
+use super::wire::{Message, read_message};
+use crate::types::{DeadLetter, Reason, Samples, Tick};
+
+/// The grid that samples are brought to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grid {
+    /// The period of a tick.
+    pub period_ms: u64,
+    /// The ticks of a pane.
+    pub hop_ticks: i64,
+}
+
+impl Grid {
+    fn hop_ms(&self) -> i64 {
+        self.period_ms as i64 * self.hop_ticks
+    }
+}
+
+/// What was read at a time.
+#[derive(Default, Debug)]
+pub struct Batch {
+    /// Samples that no complete pane holds.
+    pub samples: Vec<Samples>,
+    /// What was refused, each with the partition's open pane: with its window it is published.
+    pub dead: Vec<(DeadLetter, u64)>,
+    /// No sample of a pane below it comes any more.
+    pub open: u64,
+    /// The records.
+    pub records: u64,
+    /// The records that are still to be read, as far as is known.
+    pub lag: u64,
+}
+
+impl Batch {
+    /// Empties it, but keeps its memory.
+    pub fn clear(&mut self) {
+        let Batch { samples, dead, open, records, lag } = self;
+        samples.clear();
+        dead.clear();
+        (*open, *records, *lag) = (0, 0, 0);
+    }
+}
+
+/// A record of the log.
+pub struct Record<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// Its place there.
+    pub offset: i64,
+    /// When it was appended.
+    pub append_ms: i64,
+    /// Its value.
+    pub bytes: &'a [u8],
+}
+
+impl Record<'_> {
+    /// A dead letter of it; `more` says what of it, if not all.
+    fn letter(&self, reason: Reason, more: &str) -> DeadLetter {
+        let origin = format!("{}/{}@{}{more}", self.topic, self.partition, self.offset);
+        let kept = self.bytes.len().min(DeadLetter::KEPT_BYTES);
+        DeadLetter { reason, origin, bytes: self.bytes[..kept].to_vec() }
+    }
+}
+
+/// One partition as far as it has been read.
+#[derive(Debug)]
+pub struct Intake {
+    grid: Grid,
+    /// Panes that were complete before the partition was known.
+    floor: u64,
+    mark: Watermark,
+    names: Names,
+}
+
+/// The ticks of a message.
+struct Span {
+    first: Tick,
+    ticks: usize,
+    /// Values a tick.
+    group: usize,
+    end_ms: i64,
+}
+
+impl Intake {
+    /// Of a partition of which nothing has been read; panes below `floor` are complete already.
+    pub fn new(grid: Grid, floor: u64) -> Self {
+        Intake { grid, floor, mark: Watermark::new(grid.hop_ms()), names: Names::default() }
+    }
+
+    /// The first pane that is not complete.
+    pub fn open(&self) -> u64 {
+        self.mark.open().max(self.floor)
+    }
+
+    /// The partition held nothing more when the wall clock said `now_ms`.
+    pub fn idle(&mut self, now_ms: i64) {
+        self.mark.idle(now_ms);
+    }
+
+    /// Takes a record: its samples and dead letters go to `batch`.
+    pub fn take(&mut self, record: &Record, batch: &mut Batch) {
+        self.mark.arrive(record.append_ms);
+        batch.records += 1;
+        if let Err(reason) = self.read(record, batch) {
+            batch.dead.push((record.letter(reason, ""), self.open()));
+        }
+    }
+
+    /// # Errors
+    /// Why nothing of the record can be used.
+    fn read(&mut self, record: &Record, batch: &mut Batch) -> Result<(), Reason> {
+        let message = read_message(record.bytes)?;
+        if message.t_ms as i64 - record.append_ms > AHEAD_MS {
+            return Err(Reason::AheadOfClock);
+        }
+        let span = span(&message, self.grid)?;
+        // Rounding may have taken the time further into the future than is allowed.
+        self.mark.heard(&message.host, span.end_ms.min(record.append_ms + AHEAD_MS));
+        let open = self.open();
+        let late = (open as i64).saturating_mul(self.grid.hop_ticks).saturating_sub(span.first);
+        let late = (late.max(0) as usize).min(span.ticks);
+        if late > 0 && late == span.ticks {
+            return Err(Reason::Late);
+        }
+        if late > 0 {
+            let more = format!(", up to tick {}", span.first + late as Tick - 1);
+            batch.dead.push((record.letter(Reason::Late, &more), open));
+        }
+        let speaker = self.names.speaker(&message.host, record.append_ms)?;
+        let refused = samples(&message, speaker, &span, late, batch);
+        for (reason, (first, count)) in refused {
+            let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            let more = format!(", host {:?}, VM {first:?}{others}", message.host);
+            batch.dead.push((record.letter(reason, &more), open));
+        }
+        Ok(())
+    }
+}
+
+/// The samples of a message but for its first `late` ticks; gives what was refused: the first VM's name and
+/// how many, so that no message makes more than a letter a reason.
+fn samples(
+    message: &Message,
+    mut speaker: Speaker,
+    span: &Span,
+    late: usize,
+    batch: &mut Batch,
+) -> BTreeMap<Reason, (String, usize)> {
+    let mut refused = BTreeMap::new();
+    for vm in &message.vms {
+        match speaker.vm(vm.id.as_deref(), &vm.name) {
+            Ok(id) => batch.samples.push(Samples {
+                vm: id,
+                host: speaker.host().clone(),
+                first: span.first + late as Tick,
+                cpu_ppm: means(&vm.cpu_ppm.values()[late * span.group..], span.group),
+            }),
+            Err(reason) => refused.entry(reason).or_insert_with(|| (vm.name.to_string(), 0)).1 += 1,
+        }
+    }
+    refused
+}
+
+/// The ticks of the grid that a message covers.
+///
+/// # Errors
+/// `TooCoarse`, or `Unaligned` when it does not cover whole ticks.
+fn span(message: &Message, grid: Grid) -> Result<Span, Reason> {
+    if message.period_ms > grid.period_ms {
+        return Err(Reason::TooCoarse);
+    }
+    let group = grid.period_ms / message.period_ms;
+    let values = message.vms.first().map_or(0, |vm| vm.cpu_ppm.values().len()) as u64;
+    // The end as a number of the message's own periods, to the nearest.
+    let end = (message.t_ms + message.period_ms / 2) / message.period_ms;
+    if !grid.period_ms.is_multiple_of(message.period_ms)
+        || !end.is_multiple_of(group)
+        || !values.is_multiple_of(group)
+    {
+        return Err(Reason::Unaligned);
+    }
+    let (end, ticks) = ((end / group) as i64, values / group);
+    Ok(Span {
+        first: end - ticks as i64,
+        ticks: ticks as usize,
+        group: group as usize,
+        end_ms: end * grid.period_ms as i64,
+    })
+}
+
+/// Means of each `group` values, halves rounded up. Without overflow: values are less than 2^30, and a
+/// message has fewer than 2^20.
+fn means(values: &[u64], group: usize) -> Vec<u32> {
+    let group_u64 = group as u64;
+    let mean = |values: &[u64]| ((2 * values.iter().sum::<u64>() + group_u64) / (2 * group_u64)) as u32;
+    values.chunks_exact(group).map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests;

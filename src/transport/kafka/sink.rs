@@ -1,0 +1,186 @@
+//! Records -> Kafka, a transaction at a time: all of them are seen, or none.
+
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use super::client::{Client, ClientError};
+use super::trouble::Context;
+
+/// How long one step may take before it is said and tried again.
+const STEP: Duration = Duration::from_secs(10);
+
+/// The pauses between attempts: at first a broker has just lost its leadership, later it is down.
+const PAUSES_MS: [u64; 6] = [100, 200, 500, 1_000, 2_000, 5_000];
+
+/// A record to be written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Out {
+    /// Its topic.
+    pub topic: String,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Nothing can be written any more: the process must end.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The cluster does not let us write.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Somebody younger writes under the same name.
+    #[error("another lwt has taken over: it writes under the same transactional.id {id}")]
+    Fenced {
+        /// The name.
+        id: String,
+    },
+    /// A record that Kafka will never take.
+    #[error("Kafka refuses what is to be written")]
+    Refused(#[source] Box<KafkaError>),
+    /// librdkafka gives up.
+    #[error("the transaction cannot go on")]
+    Fatal(#[source] Box<KafkaError>),
+}
+
+/// What to do about an error.
+enum Remedy {
+    /// Do the same again.
+    Again,
+    /// Abort, and begin anew.
+    Abort,
+    /// End.
+    End(SinkError),
+}
+
+/// Writes transactions, one after the other.
+pub struct Sink {
+    producer: BaseProducer<Context>,
+    id: String,
+}
+
+impl Sink {
+    /// The only one who writes as `transactional_id`, from now on: whoever did so before is fenced off, and
+    /// what it left open is aborted. Brokers that are away are waited for.
+    ///
+    /// # Errors
+    /// When we are not let in, or may not write so.
+    pub fn open(client: &Client, transactional_id: &str) -> Result<Sink, SinkError> {
+        let own = [("transactional.id", transactional_id), ("linger.ms", "5")];
+        let sink = Sink { producer: client.create(&own)?, id: transactional_id.into() };
+        let mut attempts = 0;
+        while let Err(error) = sink.producer.init_transactions(STEP) {
+            if let Remedy::End(end) = sink.judge(&error) {
+                let what = format!("write as the transactional.id {transactional_id}");
+                return Err(if let SinkError::Fatal(_) = end {
+                    client.failed(&what, error).into()
+                } else {
+                    end
+                });
+            }
+            // What does not pass by itself: a wrong password is no broker that is away.
+            match client.connect() {
+                Err(ClientError::Reach { trouble, .. }) if trouble.may_pass() => {}
+                Err(other) => return Err(other.into()),
+                Ok(_) => {}
+            }
+            pause(&mut attempts, "begin to write", &error);
+        }
+        Ok(sink)
+    }
+
+    /// Writes `records` in one transaction. What may pass is waited for, however long it takes.
+    ///
+    /// # Errors
+    /// When nothing can be written any more: whether the records were written or not, the process must end.
+    pub fn commit(&mut self, records: &[Out]) -> Result<(), SinkError> {
+        let mut attempts = 0;
+        while let Err(error) = self.attempt(records, &mut attempts) {
+            match self.judge(&error) {
+                Remedy::End(end) => return Err(end),
+                Remedy::Again | Remedy::Abort => self.abort(&mut attempts)?,
+            }
+            pause(&mut attempts, "write", &error);
+        }
+        Ok(())
+    }
+
+    /// One transaction.
+    ///
+    /// # Errors
+    /// What calls for an abort, or for the end.
+    fn attempt(&self, records: &[Out], attempts: &mut usize) -> Result<(), KafkaError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.producer.begin_transaction()?;
+        for record in records {
+            self.send(record)?;
+        }
+        // Whether a commit that was not answered holds, only another one tells: no abort here.
+        while let Err(error) = self.producer.commit_transaction(STEP) {
+            match self.judge(&error) {
+                Remedy::Again => pause(attempts, "commit", &error),
+                _ => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, Out { topic, key, value }: &Out) -> Result<(), KafkaError> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(key);
+        record.payload = value.as_deref();
+        while let Err((error, back)) = self.producer.send(record) {
+            if error.rdkafka_error_code() != Some(Code::QueueFull) {
+                return Err(error);
+            }
+            record = back;
+            self.producer.poll(Duration::from_millis(100));
+        }
+        self.producer.poll(Duration::ZERO);
+        Ok(())
+    }
+
+    fn abort(&self, attempts: &mut usize) -> Result<(), SinkError> {
+        // Before librdkafka 2.16 an abort of which the brokers know nothing yet is fatal.
+        let _ = self.producer.flush(STEP);
+        while let Err(error) = self.producer.abort_transaction(STEP) {
+            match self.judge(&error) {
+                Remedy::Again | Remedy::Abort => pause(attempts, "abort a transaction", &error),
+                Remedy::End(end) => return Err(end),
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, error: &KafkaError) -> Remedy {
+        let boxed = || Box::new(error.clone());
+        let fatal = self.producer.client().fatal_error();
+        let code = fatal.map(|(code, _)| code).or(error.rdkafka_error_code());
+        match (error, code) {
+            (_, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) => {
+                Remedy::End(SinkError::Fenced { id: self.id.clone() })
+            }
+            (_, Some(Code::MessageSizeTooLarge | Code::TopicAuthorizationFailed | Code::UnknownTopic)) => {
+                Remedy::End(SinkError::Refused(boxed()))
+            }
+            (KafkaError::Transaction(inner), _) if inner.txn_requires_abort() => Remedy::Abort,
+            (KafkaError::Transaction(inner), _) if inner.is_retriable() => Remedy::Again,
+            // Before the commit itself: not all is there yet.
+            (KafkaError::Flush(_), _) => Remedy::Again,
+            // The transaction failed while records were still being handed over.
+            (KafkaError::MessageProduction(code), _) if *code != Code::Fatal => Remedy::Abort,
+            _ => Remedy::End(SinkError::Fatal(boxed())),
+        }
+    }
+}
+
+/// Says what went wrong, and waits a little longer each time.
+fn pause(attempts: &mut usize, what: &str, error: &KafkaError) {
+    eprintln!("lwt: cannot {what} yet, trying again: {error}");
+    thread::sleep(Duration::from_millis(PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)]));
+    *attempts += 1;
+}

@@ -1,0 +1,91 @@
+//! What holds in a compacted topic: the last value of each key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client::{Client, ClientError};
+use super::trouble::Context;
+
+/// How long a broker may take for one request.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// How long nothing at all may come before we give up: brokers that restart are back within 20 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PROPERTIES: [(&str, &str); 5] = [
+    // Needed to read at all. Nothing is committed, and nobody joins it.
+    ("group.id", "lwt"),
+    ("enable.auto.commit", "false"),
+    ("auto.offset.reset", "error"),
+    ("isolation.level", "read_committed"),
+    ("enable.partition.eof", "true"),
+];
+
+/// All that holds in `topic`, by key: every partition up to its end as it is now. What a transaction wrote
+/// that is still open is not seen, nor what comes after it: call it when the one who writes there is ours
+/// ([`super::sink::Sink::open`] ends what was left open).
+///
+/// # Errors
+/// A topic that is not there, brokers that do not answer, or refuse.
+pub fn load(client: &Client, topic: &str) -> Result<BTreeMap<String, Vec<u8>>, ClientError> {
+    read(client, topic).map_err(|error| client.failed(&format!("read the topic {topic}"), error))?
+}
+
+fn read(client: &Client, topic: &str) -> Result<Result<BTreeMap<String, Vec<u8>>, ClientError>, KafkaError> {
+    let consumer: BaseConsumer<Context> = match client.create(&PROPERTIES) {
+        Ok(consumer) => consumer,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut open = assign(&consumer, topic)?;
+    let mut held = BTreeMap::new();
+    while !open.is_empty() {
+        match consumer.poll(PATIENCE) {
+            None => return Err(KafkaError::MessageConsumption(Code::OperationTimedOut)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Err(error)) if may_pass(&error) => {}
+            Some(Err(error)) => return Err(error),
+            Some(Ok(message)) if open.contains(&message.partition()) => {
+                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+                match message.payload() {
+                    Some(value) => held.insert(key, value.to_vec()),
+                    None => held.remove(&key),
+                };
+            }
+            Some(Ok(_)) => {}
+        }
+    }
+    Ok(Ok(held))
+}
+
+/// Begins to read every partition from its beginning; gives their numbers.
+fn assign(consumer: &BaseConsumer<Context>, topic: &str) -> Result<BTreeSet<i32>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
+    let found = metadata.topics().first().ok_or(KafkaError::MetadataFetch(Code::UnknownTopic))?;
+    if let Some(code) = found.error().map(Code::from) {
+        return Err(KafkaError::MetadataFetch(code));
+    }
+    let mut list = TopicPartitionList::new();
+    for partition in found.partitions() {
+        list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    Ok(found.partitions().iter().map(|partition| partition.id()).collect())
+}
+
+/// Whether librdkafka goes on by itself.
+fn may_pass(error: &KafkaError) -> bool {
+    let ends = [
+        Code::AutoOffsetReset,
+        Code::TopicAuthorizationFailed,
+        Code::UnknownTopicOrPartition,
+        Code::UnknownTopic,
+        Code::UnknownPartition,
+        Code::Fatal,
+    ];
+    !error.rdkafka_error_code().is_some_and(|code| ends.contains(&code))
+}
