@@ -91,6 +91,7 @@ fn plan(workers: usize) -> (Plan, Params) {
         workers,
         simd: Simd::detect(),
         watch: None,
+        resume: None,
     };
     (plan, params)
 }

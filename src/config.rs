@@ -36,6 +36,7 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 
 /// All keys, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
+    key("source.kind", "file", "file: the trace at source.path; kafka: the topics, in and out, for ever"),
     key("source.path", "-", "the trace to read; - is standard input"),
     key("source.format", "auto", "auto, long, wide, xentop or ndjson"),
     key(
@@ -49,6 +50,11 @@ pub const KEYS: &[Key] = &[
         "kafka.brokers",
         "127.0.0.1:9092",
         "where to start: host:port,...; [kafka.properties] takes anything that librdkafka knows",
+    ),
+    key(
+        "kafka.pipeline",
+        "lwt",
+        "this pipeline's name, its transactional id: of two with one name the later wins",
     ),
     key("topics.samples", "lwt.samples", "what collectors send"),
     key("topics.assignments", "lwt.assignments", "VM -> its ensembles"),
@@ -95,6 +101,15 @@ pub const KEYS: &[Key] = &[
 /// The largest order that `auto` considers: the paper's 40 to 50.
 pub const AUTO_ORDER: usize = 50;
 
+/// Where samples come from and records go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A trace, and files.
+    File,
+    /// The topics.
+    Kafka,
+}
+
 /// What was typed: for each key its value, and where that was said.
 #[derive(Clone, Default, Debug)]
 pub struct RawConfig {
@@ -127,6 +142,8 @@ impl fmt::Display for ConfigError {
 /// A configuration that was proved: every value is in its range and they fit each other.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where samples come from and records go.
+    pub kind: Kind,
     /// The trace to read; `-` is standard input.
     pub source: PathBuf,
     /// Its format, if it was said.
@@ -139,6 +156,8 @@ pub struct Config {
     pub sink: PathBuf,
     /// How to reach Kafka.
     pub kafka: Settings,
+    /// The pipeline's name.
+    pub pipeline: String,
     /// Its topics.
     pub topics: Topics,
     /// Sampling period, if it was said.
@@ -282,6 +301,7 @@ impl RawConfig {
     pub fn prove(&self) -> Result<Config, ConfigError> {
         let mut read = value::Reader::new(self);
         let config = Config {
+            kind: read.get("source.kind", value::kind),
             source: read.get("source.path", value::path),
             format: read.get("source.format", value::format),
             counters: read.get("source.counters", value::flag),
@@ -291,6 +311,7 @@ impl RawConfig {
                 brokers: read.get("kafka.brokers", value::brokers),
                 properties: self.resolved(),
             },
+            pipeline: read.get("kafka.pipeline", value::topic),
             topics: topics(&mut read),
             period: read.get("window.period", value::period),
             length: read.get("window.length", value::length),

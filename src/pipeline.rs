@@ -3,7 +3,7 @@
 //! comes out to the caller, in order.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use timely::communication::WorkerGuards;
@@ -23,11 +23,29 @@ use crate::dependencies::{Engine, Fact, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::simd::Simd;
 use crate::transport::file::{Batch, Progress, ReadError};
+use crate::transport::kafka::source;
 use crate::types::{DeadLetter, Tick, VmId};
 use crate::window;
+use kept::{Change, Kept, Restored};
 
 /// Where samples come from: each call appends some to the batch.
 pub type Feed = Box<dyn FnMut(&mut Batch) -> Result<Progress, ReadError> + Send>;
+
+/// What goes wrong outside the flow.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// One worker's share of a log: each call refills the batch, without waiting.
+pub type Tail = Box<dyn FnMut(&mut source::Batch) -> Result<(), Failure>>;
+
+/// A flow over a log, which never ends.
+pub struct Service {
+    /// Reads back what was kept; called once in each process, when all processes are there.
+    pub load: Box<dyn Fn() -> Result<Restored, Failure> + Send + Sync>,
+    /// Opens the share of one worker of several, from where the plan goes on.
+    pub tail: Box<dyn Fn((usize, usize), &Plan) -> Result<Tail, Failure> + Send + Sync>,
+    /// The processes that work together, as `host:port`, and which of them this is.
+    pub processes: Option<(usize, Vec<String>)>,
+}
 
 /// How the flow is run: each stage's parameters.
 #[derive(Clone, Debug)]
@@ -46,6 +64,8 @@ pub struct Plan {
     pub simd: Simd,
     /// A pair that somebody wants to see judged, by the coupling engine.
     pub watch: Option<watch::Watch>,
+    /// What was known before, of a flow that never ends and is started again; none of one that reads a trace.
+    pub resume: Option<Arc<Restored>>,
 }
 
 /// How dependencies are found.
@@ -65,6 +85,19 @@ pub enum Method {
 }
 
 impl Plan {
+    /// The first pane whose window is judged: before it windows are not whole, or were judged before.
+    fn judged_from(&self) -> u64 {
+        match &self.resume {
+            None => self.window.panes() as u64 - 1,
+            Some(resume) => resume.last().map_or(0, |last| last.pane + 1),
+        }
+    }
+
+    /// What was kept, as `what` sees it; nothing of a flow that keeps nothing.
+    fn kept<'a, T: 'a>(&'a self, what: impl Fn(&Kept) -> Option<T> + 'a) -> impl Iterator<Item = T> + 'a {
+        self.resume.iter().flat_map(move |resume| resume.of(&what).collect::<Vec<T>>())
+    }
+
     /// Which engine finds the dependencies.
     pub fn engine(&self) -> Engine {
         match self.method {
@@ -92,6 +125,10 @@ pub enum Message {
     },
     /// The source could not be read on.
     Failed(ReadError),
+    /// What was kept, of a flow over a log.
+    Restored(Arc<Restored>),
+    /// A worker cannot go on.
+    Broken(Failure),
 }
 
 /// One window's outcome.
@@ -103,6 +140,8 @@ pub struct Window {
     pub changes: Vec<(Fact, isize)>,
     /// What there is to say of the window itself.
     pub summary: Summary,
+    /// What changed of what is kept for the next start.
+    pub kept: Vec<Change>,
 }
 
 /// What one window looked like, before hysteresis.
@@ -175,6 +214,55 @@ pub fn run<E: From<RunError>>(
     Ok(())
 }
 
+/// Runs the flow over a log until something fails, handing each message to `each`. Only the first process is told of
+/// windows.
+///
+/// # Errors
+/// When workers cannot be started or one cannot go on, and whatever `each` returns. The workers still run then: the
+/// process must end.
+pub fn serve<E: From<RunError>>(
+    plan: &Plan,
+    service: Service,
+    mut each: impl FnMut(Message) -> Result<(), E>,
+) -> Result<(), E> {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let (plan, restored) = (plan.clone(), OnceLock::<Option<Arc<Restored>>>::new());
+    let config = match &service.processes {
+        None => timely::CommunicationConfig::Process(plan.workers),
+        Some((process, addresses)) => timely::CommunicationConfig::Cluster {
+            threads: plan.workers,
+            process: *process,
+            addresses: addresses.clone(),
+            report: false,
+            zerocopy: false,
+        },
+    };
+    let load = move |service: &Service, sender: &SyncSender<Message>| match (service.load)() {
+        Ok(restored) => {
+            let restored = Arc::new(restored);
+            let _ = sender.send(Message::Restored(restored.clone()));
+            Some(restored)
+        }
+        Err(error) => {
+            let _ = sender.send(Message::Broken(error));
+            None
+        }
+    };
+    let work = move |worker: &mut timely::worker::Worker| {
+        // Those who cannot go on wait for the end of the process.
+        let resume = restored.get_or_init(|| load(&service, &sender)).clone();
+        while resume.is_none() {
+            std::thread::park();
+        }
+        driver::tail(worker, &Plan { resume, ..plan.clone() }, &service, &sender);
+    };
+    let guards = timely::execute(configured(config), work).map_err(RunError::Start)?;
+    let outcome = forward(receiver, &mut each);
+    // Waiting for workers that never end would be for ever.
+    std::mem::forget(guards);
+    outcome
+}
+
 /// Messages between the first worker and the caller: a window's differences each at most, so the worker may
 /// be a few windows ahead of whoever prints them.
 const QUEUE: usize = 4;
@@ -184,14 +272,19 @@ fn forward<E>(receiver: Receiver<Message>, each: &mut impl FnMut(Message) -> Res
 }
 
 fn start(plan: &Plan, feed: Feed, sender: SyncSender<Message>) -> Result<WorkerGuards<()>, RunError> {
-    let mut config = timely::Config::process(plan.workers);
-    let merges = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
-    differential_dataflow::configure(&mut config.worker, &merges);
+    let config = timely::CommunicationConfig::Process(plan.workers);
     let (plan, first) = (plan.clone(), Arc::new(Mutex::new(Some((feed, sender)))));
     let work = move |worker: &mut timely::worker::Worker| {
         let port =
             if worker.index() == 0 { first.lock().ok().and_then(|mut port| port.take()) } else { None };
-        driver::work(worker, &plan, port);
+        driver::read(worker, &plan, port);
     };
-    timely::execute(config, work).map_err(RunError::Start)
+    timely::execute(configured(config), work).map_err(RunError::Start)
+}
+
+fn configured(communication: timely::CommunicationConfig) -> timely::Config {
+    let mut config = timely::Config { communication, worker: timely::WorkerConfig::default() };
+    let merges = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
+    differential_dataflow::configure(&mut config.worker, &merges);
+    config
 }

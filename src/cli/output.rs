@@ -312,6 +312,7 @@ mod tests {
             workers: 1,
             simd: Simd::detect(),
             watch: None,
+            resume: None,
         };
         let (state, last) = (state(), Summary { judged: 5, clusters, ..Summary::default() });
         let outcome = Outcome { state: &state, plan: &plan, period_ms: 1000, last: &last, samples: 1 };

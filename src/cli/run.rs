@@ -1,13 +1,16 @@
-//! `lwt run`: what a pipeline file says, until its source ends.
+//! `lwt run`: what a pipeline file says, until its source ends; over Kafka that is never.
 
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Context;
+
 use super::session::{self, Happened};
 use super::{check, input};
-use crate::config::RawConfig;
+use crate::config::{Kind, RawConfig};
 use crate::events;
 use crate::pipeline::Feed;
 use crate::simd::Simd;
@@ -17,10 +20,14 @@ use crate::transport::sink::Sink;
 use crate::transport::wire;
 use crate::types::{DeadLetter, Tick};
 
+mod service;
+
 /// Runs a pipeline: reads samples, writes assignments, dependencies and events as they change.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   lwt run pipelines/replay.toml --set source.path=trace.csv.gz --set sink.path=out
+  lwt run pipelines/datacenter.toml --set kafka.brokers=kafka1:9092
+  lwt run pipelines/datacenter.toml -w 2 -n 2 -p 0 -H hosts.txt      the first of two processes
   lwt check --keys          all keys that --set takes, with their defaults")]
 pub struct Args {
     /// The pipeline file.
@@ -31,6 +38,37 @@ pub struct Args {
     /// Worker threads [default: what engine.workers says].
     #[arg(short, long, value_name = "N")]
     workers: Option<String>,
+    /// How many processes work together (over Kafka).
+    #[arg(short = 'n', long, value_name = "N", requires = "process", requires = "hosts")]
+    processes: Option<usize>,
+    /// Which of them this is, from 0.
+    #[arg(short, long, value_name = "I", requires = "processes")]
+    process: Option<usize>,
+    /// A file with the host:port of each, a line each, the same for all.
+    #[arg(short = 'H', long, value_name = "FILE", requires = "processes")]
+    hosts: Option<PathBuf>,
+}
+
+impl Args {
+    /// The processes that work together, and which of them this is.
+    fn processes(&self) -> anyhow::Result<Option<(usize, Vec<String>)>> {
+        let (Some(n), Some(process), Some(file)) = (self.processes, self.process, &self.hosts) else {
+            return Ok(None);
+        };
+        let place = file.display();
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {place}"))?;
+        let hosts: Vec<String> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
+        anyhow::ensure!(process < n, "-p {process}: of {n} processes the last is {}", n.max(1) - 1);
+        anyhow::ensure!(hosts.len() == n, "{place}: {} hosts, but -n says {n} processes", hosts.len());
+        let portless = hosts.iter().find(|host| !host.contains(':'));
+        anyhow::ensure!(
+            portless.is_none(),
+            "{place}: every line is host:port, not {}",
+            portless.map_or("", |v| v)
+        );
+        Ok(Some((process, hosts)))
+    }
 }
 
 /// Runs the command.
@@ -46,6 +84,11 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
         raw.set("engine.workers", workers, "--workers")?;
     }
     let config = raw.prove()?;
+    let processes = args.processes()?;
+    if config.kind == Kind::Kafka {
+        return service::run(&config, processes);
+    }
+    anyhow::ensure!(processes.is_none(), "-n is for source.kind = kafka: one process reads a trace");
     let mut trace = input::open(&config)?;
     let period_ms = trace.period_ms();
     let plan = session::plan(&config, period_ms, true, Simd::detect())?;
@@ -64,6 +107,7 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// The record of what was refused.
 fn dead_letter(letter: &DeadLetter) -> Record {
     Record {
         topic: Topic::DeadLetter,

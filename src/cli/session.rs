@@ -45,7 +45,7 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     let shape = Shape { max_missing: config.missing, scales, ..Shape::new(length, hop, max_lag) };
     let window = window::Params::new(shape)?;
     let (hysteresis, workers) = (config.hysteresis, config.workers);
-    Ok(Plan { method, window, hysteresis, aligned, workers, simd, watch: None })
+    Ok(Plan { method, window, hysteresis, aligned, workers, simd, watch: None, resume: None })
 }
 
 /// What to do about windows in which VMs cannot be compared.
@@ -118,6 +118,7 @@ pub fn follow(
             Message::Refused(dead) => each(Happened::Refused(&dead))?,
             Message::Read { bytes, samples } => each(Happened::Read { bytes, samples })?,
             Message::Failed(error) => failed = Some(error),
+            Message::Restored(_) | Message::Broken(_) => (),
         }
         anyhow::Ok(())
     })?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use toml::de::DeValue;
 
-use super::{AUTO_ORDER, ConfigError, RawConfig, Wrong};
+use super::{AUTO_ORDER, ConfigError, Kind, RawConfig, Wrong};
 use crate::collect::grid::MAX_PERIOD_MS;
 use crate::dependencies::{Engine, Hysteresis};
 use crate::model::{Fit, Order};
@@ -118,6 +118,14 @@ pub fn speed(text: &str) -> Result<Option<f64>, String> {
 /// Up to half: a window of which most is missing says nothing.
 pub fn share(text: &str) -> Result<f64, String> {
     number(text, "share", 0.0, 0.5)
+}
+
+pub fn kind(text: &str) -> Result<Kind, String> {
+    match text {
+        "file" => Ok(Kind::File),
+        "kafka" => Ok(Kind::Kafka),
+        _ => Err(format!("there is no kind of source `{text}`: file or kafka")),
+    }
 }
 
 pub fn engine(text: &str) -> Result<Engine, String> {

@@ -15,11 +15,11 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use super::Plan;
-use super::flow::{Judged, Proposal};
-use super::operators::{Records, Timed, per_window};
+use super::flow::{Judged, Named, Proposal};
+use super::kept::Change;
+use super::operators::{Out, Records, Timed, apart, per_window};
 use super::pairs::PairProposal;
 use super::watch::Sight;
-use crate::cluster::Names;
 use crate::coupling::Params;
 use crate::coupling::moments::Sums;
 use crate::dependencies::Driver;
@@ -78,29 +78,31 @@ enum Gathered {
     Found(Found),
 }
 
-/// The proposals of the coupling engine: of VMs, and of pairs.
+/// The proposals of the coupling engine, of VMs and of pairs; and what is to be kept.
 pub fn propose<'s>(
     judged: Records<'s, Timed<Judged>>,
     scored: Records<'s, Timed<Scored>>,
     plan: &Plan,
     params: &Params,
-) -> (Records<'s, Timed<Proposal>>, Records<'s, Timed<PairProposal>>) {
+) -> (Records<'s, Timed<Proposal>>, Records<'s, Timed<PairProposal>>, Records<'s, Timed<Change>>) {
     let workers = judged.scope().peers() as u64;
-    let found = pairs(vectors(scored, plan, params, workers), plan, params, workers);
+    let (found, kept) = apart(pairs(vectors(scored, plan, params, workers), plan, params, workers));
     let gathered = judged
         .map(|(judged, pane)| (Gathered::Judged(judged), pane))
         .concat(found.map(|(found, pane)| (Gathered::Found(found), pane)));
-    let (plan, params, mut names) = (plan.clone(), params.clone(), Names::default());
+    let (plan, params, mut names) = (plan.clone(), params.clone(), Named::new(plan));
     let proposed = per_window(
         gathered,
         "Ensembles",
         |_| 0,
         move |pane, gathered| {
-            let (vms, pairs) = decision::decide(gathered, &params, &mut names);
+            let (vms, pairs) = decision::decide(gathered, &params, &mut names.names);
             show(&pairs, &plan, pane);
-            vms.into_iter().map(Decided::Of).chain(pairs.into_iter().map(Decided::OfPair)).collect()
+            let decided = vms.into_iter().map(Decided::Of).chain(pairs.into_iter().map(Decided::OfPair));
+            decided.map(Out::Said).chain(names.kept().into_iter().map(Out::Kept)).collect()
         },
     );
+    let (proposed, named) = apart(proposed);
     let vms = proposed.clone().flat_map(|(proposal, pane)| match proposal {
         Decided::Of(vm) => Some((vm, pane)),
         Decided::OfPair(_) => None,
@@ -109,7 +111,7 @@ pub fn propose<'s>(
         Decided::OfPair(pair) => Some((pair, pane)),
         Decided::Of(_) => None,
     });
-    (vms, pairs)
+    (vms, pairs, kept.concat(named))
 }
 
 /// What a window proposes.
@@ -154,7 +156,7 @@ fn pairs<'s>(
     plan: &Plan,
     params: &Params,
     workers: u64,
-) -> Records<'s, Timed<Found>> {
+) -> Records<'s, Timed<Out<Found>>> {
     let worker = weighed.scope().index() as u64;
     let mut comparer = Comparer::new(plan, params, worker, workers);
     per_window(
@@ -163,7 +165,8 @@ fn pairs<'s>(
         |weighed| weighed.to,
         move |pane, mut weighed| {
             weighed.sort_by(|a, b| a.vm.cmp(&b.vm));
-            comparer.compare(pane, &weighed)
+            let found = comparer.compare(pane, &weighed);
+            found.into_iter().map(Out::Said).chain(comparer.kept().into_iter().map(Out::Kept)).collect()
         },
     )
 }

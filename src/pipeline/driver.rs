@@ -1,30 +1,78 @@
-//! What a worker does: builds its part of the dataflow and, the first one, feeds it. Decides which pane a
-//! sample belongs to and when a pane is closed.
+//! What a worker does: builds its part of the dataflow and feeds it. Of a trace the first worker reads everything,
+//! and decides which pane a sample belongs to and when a pane is closed; of a log each worker has its share, which
+//! says so itself.
 
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use timely::dataflow::operators::probe::Handle as Probe;
-use timely::dataflow::operators::vec::input::Handle as Input;
 use timely::worker::Worker;
 
-use super::{Feed, Message, Plan, flow};
+use super::flow::{self, Inputs};
+use super::{Feed, Message, Plan, Service};
 use crate::transport::file::{Batch, Progress};
+use crate::transport::kafka::source::Batch as Tailed;
 use crate::types::{DeadLetter, Reason, Samples, Tick};
 
 /// Builds the dataflow, and feeds it if this is the worker that was given the port. The others return, and
 /// timely runs them until the flow is complete.
-pub fn work(worker: &mut Worker, plan: &Plan, port: Option<(Feed, SyncSender<Message>)>) {
-    let (mut input, probe) = (Input::new(), Probe::new());
+pub fn read(worker: &mut Worker, plan: &Plan, port: Option<(Feed, SyncSender<Message>)>) {
+    let (mut inputs, probe) = (Inputs::default(), Probe::new());
     let sender = port.as_ref().map(|(_, sender)| sender.clone());
-    worker.dataflow(|scope| flow::build(scope, &mut input, plan, sender, &probe));
+    worker.dataflow(|scope| flow::build(scope, &mut inputs, plan, sender, &probe));
     if let Some((feed, sender)) = port {
         let panes = Panes::new(plan);
-        Driver { input, probe, panes, sender, samples: 0 }.drive(worker, feed);
+        Driver { inputs, probe, panes, sender, samples: 0 }.drive(worker, feed);
+    }
+}
+
+/// An idle worker looks for new records so often: 200 times a second costs about 1 % of a core.
+const IDLE: Duration = Duration::from_millis(5);
+
+/// Builds the dataflow and feeds it with this worker's share of a log, for ever. A share that fails stops the
+/// worker, but not by ending its input: that would close panes that are not complete.
+pub fn tail(worker: &mut Worker, plan: &Plan, service: &Service, sender: &SyncSender<Message>) {
+    let share = (worker.index(), worker.peers());
+    let failed = |error| {
+        // Nobody listens any more only when the process is about to end.
+        let _ = sender.send(Message::Broken(error));
+        loop {
+            std::thread::park();
+        }
+    };
+    let mut next = match (service.tail)(share, plan) {
+        Ok(next) => next,
+        Err(error) => return failed(error),
+    };
+    let (mut inputs, probe) = (Inputs::default(), Probe::new());
+    let to = (worker.index() == 0).then(|| sender.clone());
+    worker.dataflow(|scope| flow::build(scope, &mut inputs, plan, to, &probe));
+    let mut batch = Tailed::default();
+    loop {
+        if let Err(error) = next(&mut batch) {
+            return failed(error);
+        }
+        let quiet = batch.samples.is_empty();
+        batch.samples.drain(..).for_each(|run| inputs.samples.send(run));
+        batch
+            .dead
+            .drain(..)
+            .for_each(|(letter, pane)| inputs.refused.send((letter, pane.max(inputs.open()))));
+        if batch.open > inputs.open() {
+            inputs.advance_to(batch.open);
+            // The flow is at most one window behind: that bounds what is queued to two panes of samples.
+            let behind = batch.open - 1;
+            // Whoever has no share at all waits for nobody.
+            while batch.open < u64::MAX && probe.less_than(&behind) {
+                worker.step_or_park(Some(IDLE));
+            }
+        }
+        worker.step_or_park(if quiet { Some(IDLE) } else { Some(Duration::ZERO) });
     }
 }
 
 struct Driver {
-    input: Input<u64, Samples>,
+    inputs: Inputs,
     probe: Probe<u64>,
     panes: Panes,
     sender: SyncSender<Message>,
@@ -52,7 +100,7 @@ impl Driver {
 
     /// Sends a batch on, counted from the origin, without what is late.
     fn send(&mut self, batch: &mut Batch) {
-        let (mut refused, open) = (std::mem::take(&mut batch.dead), *self.input.time());
+        let (mut refused, open) = (std::mem::take(&mut batch.dead), self.inputs.open());
         for mut run in batch.samples.drain(..) {
             if self.panes.origin.is_none() {
                 let origin = self.panes.start(run.first);
@@ -62,7 +110,7 @@ impl Driver {
             let late = self.panes.take(&mut run, open);
             refused.extend(late.map(|late| DeadLetter::samples(Reason::Late, &late)));
             if !run.cpu_ppm.is_empty() {
-                self.input.send(run);
+                self.inputs.samples.send(run);
             }
         }
         if !refused.is_empty() {
@@ -74,8 +122,8 @@ impl Driver {
     /// Declares the panes below `open` complete, and waits until the flow is at most one window behind:
     /// that bounds what is queued to two panes of samples.
     fn close(&mut self, open: u64, worker: &mut Worker) {
-        if open > *self.input.time() {
-            self.input.advance_to(open);
+        if open > self.inputs.open() {
+            self.inputs.advance_to(open);
             let behind = open - 1;
             worker.step_while(|| self.probe.less_than(&behind));
         }

@@ -10,11 +10,13 @@ use differential_dataflow::{AsCollection, Hashable, consolidation};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Scope;
 use timely::dataflow::operators::probe::Handle as Probe;
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::vec::input::Handle;
+use timely::dataflow::operators::vec::{Map, ToStream};
 use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
 use super::coupled::{self, Scored};
-use super::operators::{PaneStage, Records, Timed, per_pane, per_window};
+use super::kept::{Change, Keeper, Kept, of_names};
+use super::operators::{Out, PaneStage, Records, Timed, apart, per_pane, per_window};
 use super::pairs::held_pairs;
 use super::watch::Sight;
 use super::{Clusters, Message, Method, Plan, Summary, Window};
@@ -27,33 +29,59 @@ use crate::simd::Simd;
 use crate::types::{DeadLetter, Samples, VmId};
 use crate::window::{Refused, Status, VmWindow};
 
-type Input = timely::dataflow::operators::vec::input::Handle<u64, Samples>;
+/// What a worker feeds: samples, and what it refused, each with the pane with whose window that is said.
+#[derive(Default)]
+pub struct Inputs {
+    pub samples: Handle<u64, Samples>,
+    pub refused: Handle<u64, Timed<DeadLetter>>,
+}
+
+impl Inputs {
+    /// The pane that is open.
+    pub fn open(&self) -> u64 {
+        *self.samples.time()
+    }
+
+    /// Closes the panes before `open`.
+    pub fn advance_to(&mut self, open: u64) {
+        self.samples.advance_to(open);
+        self.refused.advance_to(open);
+    }
+}
 
 /// Builds this worker's part of the dataflow. Windows go to `sender`, which the first worker has.
 pub fn build(
     scope: Scope<'_, u64>,
-    input: &mut Input,
+    inputs: &mut Inputs,
     plan: &Plan,
     sender: Option<SyncSender<Message>>,
     probe: &Probe<u64>,
 ) {
-    let said = windows(scope.input_from(input), plan);
+    let said = windows(scope.input_from(&mut inputs.samples), plan);
+    let refused = scope.input_from(&mut inputs.refused);
     let judged = said.clone().flat_map(|(said, pane)| match said {
         Said::Judged(judged) => Some((judged, pane)),
         Said::Scored(_) => None,
     });
-    let (proposed, pairs) = match &plan.method {
-        Method::Kmeans { cluster, .. } => (ensembles(judged, cluster, plan.simd), None),
+    let (proposed, pairs, named) = match &plan.method {
+        Method::Kmeans { cluster, .. } => {
+            let (proposed, named) = apart(ensembles(judged, cluster, plan));
+            (proposed, None, named)
+        }
         Method::Coupling(params) => {
             let scored = said.flat_map(|(said, pane)| match said {
                 Said::Scored(scored) => Some((scored, pane)),
                 Said::Judged(_) => None,
             });
-            let (proposed, pairs) = coupled::propose(judged, scored, plan, params);
-            (proposed, Some(held_pairs(pairs, plan.hysteresis)))
+            let (proposed, pairs, kept) = coupled::propose(judged, scored, plan, params);
+            let (pairs, held) = apart(held_pairs(pairs, plan));
+            (proposed, Some(pairs), kept.concat(held))
         }
     };
-    let facts = held(proposed.clone(), plan).map(|((fact, diff), pane)| (fact, pane, diff)).as_collection();
+    let (facts, kept) = apart(held(proposed.clone(), plan));
+    let before = if scope.index() == 0 { members_before(plan) } else { vec![] };
+    let facts = facts.concat(before.to_stream(scope).container::<Vec<_>>());
+    let facts = facts.map(|((fact, diff), pane)| (fact, pane, diff)).as_collection();
     let claimed = facts.clone().flat_map(|fact| match fact {
         Fact::Member(vm, ensemble) => Some((ensemble, vm)),
         _ => None,
@@ -82,7 +110,9 @@ pub fn build(
         Proposal::Window(summary) => Some((Reported::Window(summary), pane)),
         Proposal::Vm(..) => None,
     });
-    report(changes.concat(summaries), plan, sender).probe_with(probe);
+    let kept = kept.concat(named).map(|(change, pane)| (Reported::Kept(change), pane));
+    let refused = refused.map(|(letter, pane)| (Reported::Refused(letter), pane));
+    report(changes.concat(summaries).concat(kept).concat(refused), plan, sender).probe_with(probe);
 }
 
 /// What a worker's windows say.
@@ -115,6 +145,8 @@ pub enum Proposal {
 enum Reported {
     Change(Fact, isize),
     Window(Summary),
+    Kept(Change),
+    Refused(DeadLetter),
 }
 
 fn windows<'s>(samples: Records<'s, Samples>, plan: &Plan) -> Records<'s, Timed<Said>> {
@@ -129,12 +161,14 @@ struct Windows {
     workers: u64,
     /// The last pane that was closed.
     closed: i64,
+    /// The first pane that any VM has samples of; none if there is no VM.
+    first: Option<u64>,
     refused: Vec<DeadLetter>,
 }
 
 impl Windows {
     fn new(plan: &Plan, workers: u64) -> Self {
-        Windows { plan: plan.clone(), vms: HashMap::new(), workers, closed: -1, refused: vec![] }
+        Windows { plan: plan.clone(), vms: HashMap::new(), workers, closed: -1, first: None, refused: vec![] }
     }
 }
 
@@ -142,12 +176,14 @@ impl PaneStage<Samples, Said> for Windows {
     fn take(&mut self, run: Samples) {
         let window = self.vms.entry(run.vm.clone()).or_insert_with(|| VmWindow::new(self.closed));
         let refused = window.push(&self.plan.window, &run.host, run.first, &run.cpu_ppm);
+        let pane = self.plan.window.pane_of(run.first).max(0) as u64;
+        self.first = Some(self.first.map_or(pane, |first| first.min(pane)));
         self.refused.extend(refused.into_iter().map(|part| dead_letter(&run, part)));
     }
 
     fn close(&mut self, pane: u64) -> Vec<Said> {
         let plan = &self.plan;
-        let whole = pane + 1 >= plan.window.panes() as u64;
+        let whole = pane >= plan.judged_from();
         self.closed = pane as i64;
         let (mut judged, mut scored) = (vec![], vec![]);
         self.vms.retain(|vm, window| {
@@ -171,11 +207,26 @@ impl PaneStage<Samples, Said> for Windows {
             }
             !window.is_empty()
         });
+        if self.vms.is_empty() {
+            self.first = None;
+        }
         if whole && matches!(plan.method, Method::Coupling(_)) {
             scored.extend(coupled::sums(&scored, self.workers));
         }
         judged.extend(self.refused.drain(..).map(Judged::Refused));
         judged.into_iter().map(Said::Judged).chain(scored.into_iter().map(Said::Scored)).collect()
+    }
+
+    fn skip(&mut self, pane: u64, open: u64) -> u64 {
+        if self.plan.resume.is_none() {
+            return pane;
+        }
+        let to = match self.first {
+            Some(first) => first.clamp(pane, open),
+            None => open,
+        };
+        self.closed = self.closed.max(to as i64 - 1);
+        to
     }
 }
 
@@ -203,10 +254,49 @@ fn dead_letter(run: &Samples, refused: Refused) -> DeadLetter {
 fn ensembles<'s>(
     judged: Records<'s, Timed<Judged>>,
     params: &cluster::Params,
-    simd: Simd,
-) -> Records<'s, Timed<Proposal>> {
-    let (params, mut names) = (*params, Names::default());
-    per_window(judged, "Ensembles", |_| 0, move |_, judged| propose(judged, &params, simd, &mut names))
+    plan: &Plan,
+) -> Records<'s, Timed<Out<Proposal>>> {
+    let (params, simd, mut names) = (*params, plan.simd, Named::new(plan));
+    per_window(
+        judged,
+        "Ensembles",
+        |_| 0,
+        move |_, judged| {
+            let proposals = propose(judged, &params, simd, &mut names.names);
+            proposals.into_iter().map(Out::Said).chain(names.kept().into_iter().map(Out::Kept)).collect()
+        },
+    )
+}
+
+/// The names of ensembles, on the worker that gives them.
+pub struct Named {
+    pub names: Names,
+    keeper: Option<Keeper>,
+}
+
+impl Named {
+    /// As they were kept.
+    pub fn new(plan: &Plan) -> Self {
+        let names = plan.resume.as_ref().map(|resume| resume.names()).unwrap_or_default();
+        let keeper = plan.resume.as_ref().map(|_| Keeper::resume(of_names(&names)));
+        Named { names, keeper }
+    }
+
+    /// What changed of them.
+    pub fn kept(&mut self) -> Vec<Change> {
+        self.keeper.as_mut().map_or(vec![], |keeper| keeper.changes(of_names(&self.names)))
+    }
+}
+
+/// The members that ensembles had before, for the collections that follow.
+fn members_before(plan: &Plan) -> Vec<Timed<(Fact, isize)>> {
+    let of = |kept: &Kept| match kept {
+        Kept::Vm(vm, held) => Some((vm.clone(), held.ensembles().cloned().collect::<Vec<Ensemble>>())),
+        _ => None,
+    };
+    plan.kept(of)
+        .flat_map(|(vm, of)| of.into_iter().map(move |ensemble| ((Fact::Member(vm.clone(), ensemble), 1), 0)))
+        .collect()
 }
 
 /// One window's ensembles: K-means over the VMs that do something, in order of their identity.
@@ -281,12 +371,19 @@ fn ensembles_of(vms: &[VmId], clustering: &Clustering, names: &mut Names) -> Vec
 }
 
 /// The differences of what is held of each VM.
-fn held<'s>(proposed: Records<'s, Timed<Proposal>>, plan: &Plan) -> Records<'s, Timed<(Fact, isize)>> {
+fn held<'s>(proposed: Records<'s, Timed<Proposal>>, plan: &Plan) -> Records<'s, Timed<Out<(Fact, isize)>>> {
+    let (worker, workers) = (proposed.scope().index() as u64, proposed.scope().peers() as u64);
     let verdicts = proposed.flat_map(|(proposal, pane)| match proposal {
         Proposal::Vm(vm, verdict) => Some(((vm, verdict), pane)),
         Proposal::Window(_) => None,
     });
-    let (hysteresis, mut held) = (plan.hysteresis, HashMap::<VmId, Held>::new());
+    let of = |kept: &Kept| match kept {
+        Kept::Vm(vm, held) if vm.hashed() % workers == worker => Some((vm.clone(), held.clone())),
+        _ => None,
+    };
+    let (hysteresis, mut held) = (plan.hysteresis, plan.kept(of).collect::<HashMap<VmId, Held>>());
+    let entry = |(vm, held): (&VmId, &Held)| Kept::Vm(vm.clone(), held.clone());
+    let mut keeper = plan.resume.as_ref().map(|_| Keeper::resume(held.iter().map(entry)));
     per_window(
         verdicts,
         "Held",
@@ -300,7 +397,8 @@ fn held<'s>(proposed: Records<'s, Timed<Proposal>>, plan: &Plan) -> Records<'s, 
                     held.remove(&vm);
                 }
             }
-            changes
+            let kept = keeper.as_mut().map_or(vec![], |keeper| keeper.changes(held.iter().map(entry)));
+            changes.into_iter().map(Out::Said).chain(kept.into_iter().map(Out::Kept)).collect()
         },
     )
 }
@@ -311,25 +409,34 @@ fn report<'s>(
     plan: &Plan,
     sender: Option<SyncSender<Message>>,
 ) -> Records<'s, Timed<()>> {
-    let (hop, panes) = (plan.window.hop() as i64, plan.window.panes() as u64);
+    let (hop, judged_from, resumed) = (plan.window.hop() as i64, plan.judged_from(), plan.resume.is_some());
     per_window(
         reported,
         "Report",
         |_| 0,
         move |pane, reported| {
-            let (mut changes, mut summary) = (vec![], Summary::default());
+            let (mut changes, mut summary, mut kept, mut refused) =
+                (vec![], Summary::default(), vec![], vec![]);
             for record in reported {
                 match record {
                     Reported::Change(fact, diff) => changes.push((fact, diff)),
                     Reported::Window(of) => summary = of,
+                    Reported::Kept(change) => kept.push(change),
+                    Reported::Refused(letter) => refused.push(letter),
                 }
             }
+            refused.sort();
+            summary.refused.append(&mut refused);
+            kept.sort();
             consolidation::consolidate(&mut changes);
-            let message = if pane + 1 < panes {
+            let message = if pane < judged_from && resumed {
+                // It was said before.
+                return vec![];
+            } else if pane < judged_from {
                 // Not a whole window yet: only what was refused is known.
                 Message::Refused(summary.refused)
             } else {
-                Message::Window(Window { end: (pane as i64 + 1) * hop, changes, summary })
+                Message::Window(Window { end: (pane as i64 + 1) * hop, changes, summary, kept })
             };
             if let Some(sender) = &sender {
                 // Nobody listens any more only when the caller gave up: then the process is about to end.

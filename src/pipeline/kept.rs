@@ -158,7 +158,8 @@ impl Restored {
                 .map_err(|why| KeptError::Unknown { key: key.clone(), why: why.to_string() })
         };
         let entries = written.iter().map(read).collect::<Result<Vec<Kept>, KeptError>>()?;
-        let last = entries.iter().find_map(|kept| if let Kept::Last(last) = kept { Some(last) } else { None });
+        let last =
+            entries.iter().find_map(|kept| if let Kept::Last(last) = kept { Some(last) } else { None });
         if last.is_none() && !entries.is_empty() {
             return Err(KeptError::Endless { entries: entries.len() });
         }

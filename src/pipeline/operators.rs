@@ -8,6 +8,9 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::vec::Map;
+
+use super::kept::Change;
 
 /// A stream of records in vectors, at times that number the panes.
 pub type Records<'s, D> = Stream<'s, u64, Vec<D>>;
@@ -50,12 +53,39 @@ where
     })
 }
 
+/// What a stage says that keeps something.
+#[derive(Clone, Debug)]
+pub enum Out<D> {
+    /// For the stages that follow.
+    Said(D),
+    /// For the next start.
+    Kept(Change),
+}
+
+/// What was said and what is to be kept, apart.
+pub fn apart<'s, D: Clone + 'static>(
+    out: Records<'s, Timed<Out<D>>>,
+) -> (Records<'s, Timed<D>>, Records<'s, Timed<Change>>) {
+    let said = out.clone().flat_map(|(out, pane)| match out {
+        Out::Said(said) => Some((said, pane)),
+        Out::Kept(_) => None,
+    });
+    let kept = out.flat_map(|(out, pane)| match out {
+        Out::Said(_) => None,
+        Out::Kept(change) => Some((change, pane)),
+    });
+    (said, kept)
+}
+
 /// What a stage with a memory does.
 pub trait PaneStage<A, B> {
     /// Takes in a record of a pane that is still open.
     fn take(&mut self, record: A);
     /// Closes a pane; called for each in turn, also for one that brought nothing.
     fn close(&mut self, pane: u64) -> Vec<B>;
+    /// How far the panes that have nothing may be passed over, of those from `pane` on and before `open`; those of a log
+    /// are counted from the epoch.
+    fn skip(&mut self, pane: u64, open: u64) -> u64;
 }
 
 /// Runs `stage` on each worker over the records that `route` sends there.
@@ -84,7 +114,12 @@ where
                     // The input ended: a pane that it did not close stays open for ever.
                     None => next = None,
                     Some(open) if *open <= pane => break,
-                    Some(_) => {
+                    Some(open) => {
+                        let pane = stage.skip(pane, *open);
+                        cap.downgrade(&pane);
+                        if pane == *open {
+                            break;
+                        }
                         output
                             .session(cap)
                             .give_iterator(stage.close(pane).into_iter().map(|answer| (answer, pane)));

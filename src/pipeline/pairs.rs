@@ -4,8 +4,10 @@ use differential_dataflow::Hashable;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 
-use super::operators::{Records, Timed, per_window};
-use crate::dependencies::{Evidence, Fact, HeldPairs, Hysteresis, PairWindow};
+use super::Plan;
+use super::kept::{Keeper, Kept};
+use super::operators::{Out, Records, Timed, per_window};
+use crate::dependencies::{Evidence, Fact, HeldPairs, PairWindow};
 use crate::types::VmId;
 
 /// What an engine that compares pairs says of a window.
@@ -25,9 +27,9 @@ pub enum PairProposal {
 /// The differences of what is held of each pair.
 pub fn held_pairs<'s>(
     proposed: Records<'s, Timed<PairProposal>>,
-    hysteresis: Hysteresis,
-) -> Records<'s, Timed<(Fact, isize)>> {
-    let workers = proposed.scope().peers() as u64;
+    plan: &Plan,
+) -> Records<'s, Timed<Out<(Fact, isize)>>> {
+    let (worker, workers) = (proposed.scope().index() as u64, proposed.scope().peers() as u64);
     let routed = proposed.flat_map(move |(proposal, pane)| {
         let to = match &proposal {
             PairProposal::Pair(a, b, _) => (a, b).hashed()..=(a, b).hashed(),
@@ -35,7 +37,8 @@ pub fn held_pairs<'s>(
         };
         to.map(move |to| ((to, proposal.clone()), pane))
     });
-    let mut held = HeldPairs::default();
+    let (hysteresis, mut held) = (plan.hysteresis, resumed(plan, worker, workers));
+    let mut keeper = plan.resume.as_ref().map(|_| Keeper::resume(entries(&held, worker)));
     per_window(
         routed,
         "Held pairs",
@@ -49,9 +52,28 @@ pub fn held_pairs<'s>(
                 }
             }
             held.update(&window, hysteresis, &mut changes);
-            changes
+            let kept = keeper.as_mut().map_or(vec![], |keeper| keeper.changes(entries(&held, worker)));
+            changes.into_iter().map(Out::Said).chain(kept.into_iter().map(Out::Kept)).collect()
         },
     )
+}
+
+/// This worker's pairs, as they were kept.
+fn resumed(plan: &Plan, worker: u64, workers: u64) -> HeldPairs {
+    let pairs = plan.kept(|kept| match kept {
+        Kept::Pair(a, b, pair) if (a, b).hashed() % workers == worker => {
+            Some(((a.clone(), b.clone()), *pair))
+        }
+        _ => None,
+    });
+    let seen = plan.kept(|kept| if let Kept::Seen(seen) = kept { Some(*seen) } else { None });
+    HeldPairs::resume(pairs.collect(), seen.max().unwrap_or(0))
+}
+
+/// What is to be kept of them; how many windows there were is the same for all workers.
+fn entries(held: &HeldPairs, worker: u64) -> impl Iterator<Item = Kept> + '_ {
+    let pairs = held.pairs().map(|((a, b), pair)| Kept::Pair(a.clone(), b.clone(), *pair));
+    pairs.chain((worker == 0).then(|| Kept::Seen(held.seen())))
 }
 
 #[cfg(test)]
@@ -61,18 +83,37 @@ mod tests {
     use timely::dataflow::operators::vec::input::Handle;
     use timely::dataflow::operators::{Input as _, Inspect as _};
 
+    use super::super::operators::apart;
     use super::*;
-    use crate::dependencies::some_evidence;
+    use crate::coupling;
+    use crate::dependencies::{Hysteresis, some_evidence};
+    use crate::pipeline::Method;
+    use crate::simd::Simd;
+    use crate::window::{self, Shape};
+
+    fn plan() -> Plan {
+        Plan {
+            method: Method::Coupling(coupling::Params::new(1000, 300, 60, 0.01).unwrap()),
+            window: window::Params::new(Shape::new(300, 60, 10)).unwrap(),
+            hysteresis: Hysteresis::new(2, 3).unwrap(),
+            aligned: false,
+            workers: 1,
+            simd: Simd::Portable,
+            watch: None,
+            resume: None,
+        }
+    }
 
     /// Pairs `v0`-`w0` ... `v9`-`w9`: in pane t, pair i is proposed where bit i of `panes[t]` is set. In the
     /// last pane `w0` is gone. The sorted differences, each with its pane.
     fn flow(panes: &'static [u32], workers: usize) -> Vec<(u64, Fact, isize)> {
-        let (said, says) = (Arc::new(Mutex::new(vec![])), Hysteresis::new(2, 3).unwrap());
+        let said = Arc::new(Mutex::new(vec![]));
         let to = said.clone();
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let (mut input, to) = (Handle::new(), to.clone());
             worker.dataflow::<u64, _, _>(|scope| {
-                held_pairs(scope.input_from(&mut input), says).inspect(move |((fact, diff), pane)| {
+                let (facts, _) = apart(held_pairs(scope.input_from(&mut input), &plan()));
+                facts.inspect(move |((fact, diff), pane)| {
                     to.lock().unwrap().push((*pane, fact.clone(), *diff))
                 });
             });

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use differential_dataflow::Hashable;
 
-use super::division::{Groups, Place, blocks};
+use super::division::{Groups, Place, blocks, compares};
 use super::{Found, Weighed};
 use crate::coupling::Params;
 use crate::coupling::compare::{self, Judged, Nulls, Which};
@@ -15,6 +15,7 @@ use crate::coupling::null::Null;
 use crate::coupling::search::{self, Block};
 use crate::dependencies::Driver;
 use crate::pipeline::Plan;
+use crate::pipeline::kept::{Change, Keeper, Kept};
 use crate::pipeline::watch::Sight;
 use crate::types::VmId;
 
@@ -31,12 +32,31 @@ pub struct Comparer {
     worker: u64,
     workers: u64,
     ledger: Ledger<(VmId, VmId)>,
+    keeper: Option<Keeper>,
 }
 
 impl Comparer {
-    /// That of `worker`, before the first window.
+    /// That of `worker`: before the first window, or as it was kept.
     pub fn new(plan: &Plan, params: &Params, worker: u64, workers: u64) -> Self {
-        Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger: Ledger::default() }
+        let ours =
+            |a: &VmId, b: &VmId| compares(worker, workers, Place::of(a, workers), Place::of(b, workers));
+        let records = plan.kept(|kept| match kept {
+            Kept::Evidence(a, b, record) => Some(((a.clone(), b.clone()), *record)),
+            _ => None,
+        });
+        let controls = plan.kept(|kept| match kept {
+            Kept::Control(a, b, record) => Some(((a.clone(), b.clone()), *record)),
+            _ => None,
+        });
+        let records = records.filter(|((a, b), _)| ours(a, b));
+        let ledger = Ledger { records: records.collect(), controls: controls.collect() };
+        let keeper = plan.resume.as_ref().map(|_| Keeper::resume(entries(&ledger, worker)));
+        Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger, keeper }
+    }
+
+    /// What changed of what is to be kept.
+    pub fn kept(&mut self) -> Vec<Change> {
+        self.keeper.as_mut().map_or(vec![], |keeper| keeper.changes(entries(&self.ledger, self.worker)))
     }
 
     /// Judges this worker's pairs of a window; `weighed` in order of VM.
@@ -166,6 +186,14 @@ impl Comparer {
     fn hop_s(&self) -> f64 {
         self.params.hop_s()
     }
+}
+
+/// What is to be kept of a worker's records; the controls are the same for all workers.
+fn entries(ledger: &Ledger<(VmId, VmId)>, worker: u64) -> impl Iterator<Item = Kept> + '_ {
+    let records = ledger.records.iter();
+    let records = records.map(|((a, b), record)| Kept::Evidence(a.clone(), b.clone(), *record));
+    let controls = ledger.controls.iter().filter(move |_| worker == 0);
+    records.chain(controls.map(|((a, b), record)| Kept::Control(a.clone(), b.clone(), *record)))
 }
 
 /// What is known of a pair.

@@ -47,6 +47,24 @@ pub struct Groups {
     pub right: Option<u64>,
 }
 
+impl Groups {
+    /// Whether VMs that stand at `a` and `b` are compared here.
+    fn have(&self, a: Place, b: Place) -> bool {
+        let within = |place: Place, group: u64, upper: Option<bool>| {
+            place.group == group && upper.is_none_or(|upper| place.upper == upper)
+        };
+        // Within one group a pair has no order; between two it may stand either way.
+        let either =
+            |a, b| within(a, self.left, self.upper) && within(b, self.right.unwrap_or(self.left), None);
+        either(a, b) || either(b, a)
+    }
+}
+
+/// Whether `worker` is the one that compares VMs that stand at `a` and `b`.
+pub fn compares(worker: u64, workers: u64, a: Place, b: Place) -> bool {
+    blocks(worker, workers).iter().any(|block| block.have(a, b))
+}
+
 /// The blocks of pairs that `worker` compares: those within its own group, those of its own with each of the groups
 /// that follow, up to half of all. Two groups that are opposite are compared by both their workers: by one with the
 /// lower half of the first, by the other with its upper half.
@@ -70,17 +88,9 @@ mod tests {
 
     use super::*;
 
-    /// How often `worker` compares VMs that stand at `a` and `b`: what `Comparer::candidates` makes of its blocks.
+    /// How often `worker` compares VMs that stand at `a` and `b`.
     fn compared(worker: u64, workers: u64, a: Place, b: Place) -> usize {
-        let within = |place: Place, group: u64, upper: Option<bool>| {
-            place.group == group && upper.is_none_or(|u| place.upper == u)
-        };
-        let compares = |Groups { left, upper, right }: &Groups| {
-            // Within one group a pair has no order; between two it may stand either way.
-            let either = |a, b| within(a, *left, *upper) && within(b, right.unwrap_or(*left), None);
-            either(a, b) || either(b, a)
-        };
-        blocks(worker, workers).iter().filter(|block| compares(block)).count()
+        blocks(worker, workers).iter().filter(|block| block.have(a, b)).count()
     }
 
     fn check(workers: u64, a: Place, b: Place) {

@@ -128,10 +128,11 @@ const MAX_BATCH_BYTES: i64 = MAX_MESSAGE_BYTES as i64 + 4096;
 pub fn wanted(topics: &Topics, length: Duration, hop: Duration, brokers: usize) -> Vec<Wanted> {
     // Up to three: with one broker away for repair and another one that fails, one is left.
     let replicas = topics.replicas.unwrap_or_else(|| brokers.clamp(1, 3) as u32);
-    // After an outage lwt reads again all samples of the last window that it wrote (length), of the one
-    // that was not yet full (hop), and what came meanwhile (outage). Kafka deletes whole segments, the
-    // youngest record of which is too old: never less is kept than this.
-    let samples_ms = (length + hop + topics.outage).as_millis() as i64;
+    // After an outage lwt reads again all samples of the last window that it wrote (length; and as many before it:
+    // a gap at its beginning is filled with what was before), of the one that was not yet full (hop), and what
+    // came meanwhile (outage). Kafka deletes whole segments, the youngest record of which is too old: never
+    // less is kept than this.
+    let samples_ms = (2 * length + hop + topics.outage).as_millis() as i64;
     // Who comes back after a week's holiday still sees what happened.
     let told_ms = samples_ms.max(7 * DAY_MS);
     let kinds = [

@@ -1,0 +1,179 @@
+//! `lwt run` over Kafka: samples from the topics; each window's results, and what the next start needs, in one
+//! transaction. A restart goes back to the first sample of the window that comes next, and on from there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::super::session;
+use super::dead_letter;
+use crate::config::{Config, spell};
+use crate::dependencies::State;
+use crate::events;
+use crate::pipeline::kept::{Keeper, Kept, Last, Restored, of_state};
+use crate::pipeline::{self, Failure, Message, Plan, Service, Tail, Window};
+use crate::simd::Simd;
+use crate::transport::kafka::client::Client;
+use crate::transport::kafka::sink::{Out, Sink};
+use crate::transport::kafka::source::{Grid, Source};
+use crate::transport::kafka::topics::Topics;
+use crate::transport::kafka::{admin, state};
+use crate::transport::records::{Record, Topic};
+use crate::transport::watermark;
+
+/// The sampling period if none is said: collectors sample every second.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Runs the pipeline until something fails.
+///
+/// # Errors
+/// A cluster that cannot be reached, topics that are missing, state of another pipeline, whatever stops a worker.
+pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>) -> anyhow::Result<()> {
+    let period_ms = config.period.unwrap_or(PERIOD).as_millis() as u64;
+    let plan = session::plan(config, period_ms, true, Simd::detect())?;
+    let client = Arc::new(Client::new(&config.kafka)?);
+    client.connect()?;
+    let first = processes.as_ref().is_none_or(|(process, _)| *process == 0);
+    let settings = settings(config, period_ms);
+    let mut results = if first {
+        look_at_topics(&client, config)?;
+        let sink = Sink::open(&client, &config.pipeline)?;
+        Some(Results::new(sink, config, period_ms, &settings))
+    } else {
+        None
+    };
+    let service = service(client, config, period_ms, settings, processes);
+    pipeline::serve(&plan, service, |message| match (message, &mut results) {
+        (Message::Broken(error), _) => Err(anyhow::anyhow!(error)),
+        (Message::Restored(restored), Some(results)) => {
+            results.resume(&restored);
+            Ok(())
+        }
+        (Message::Window(window), Some(results)) => results.publish(&window),
+        _ => Ok(()),
+    })
+}
+
+/// Topics that are missing are an error, those that are otherwise not right a warning.
+fn look_at_topics(client: &Client, config: &Config) -> anyhow::Result<()> {
+    let length = config.length.context("window.length must be said")?;
+    let found = admin::check(client, &config.topics, length, config.hop)?;
+    anyhow::ensure!(
+        found.missing.is_empty(),
+        "there is no topic {}: make it with lwt topics create",
+        found.missing.join(", ")
+    );
+    found.faults.iter().for_each(|fault| eprintln!("lwt: {fault}"));
+    Ok(())
+}
+
+/// What the state depends on: with other settings it means something else.
+fn settings(config: &Config, period_ms: u64) -> String {
+    let length = config.length.map_or(String::new(), spell);
+    let (engine, hop) = (config.engine.as_str(), spell(config.hop));
+    format!("engine {engine}, period {period_ms}ms, window {length}, hop {hop}")
+}
+
+fn service(
+    client: Arc<Client>,
+    config: &Config,
+    period_ms: u64,
+    settings: String,
+    processes: Option<(usize, Vec<String>)>,
+) -> Service {
+    let (topics, reader) = (config.topics.clone(), client.clone());
+    let load = move || -> Result<Restored, Failure> {
+        let restored = Restored::new(&state::load(&client, &topics.state)?)
+            .map_err(|error| format!("the topic {}: {error}", topics.state))?;
+        match restored.last() {
+            Some(last) if last.settings != settings => Err(format!(
+                "the topic {} is of a pipeline with {}, not with {settings}: go back to these settings, or give this \
+                 pipeline topics of its own",
+                topics.state, last.settings
+            )
+            .into()),
+            _ => Ok(restored),
+        }
+    };
+    let topic = config.topics.samples.clone();
+    let tail = move |share: (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
+        let grid = Grid { period_ms, hop_ticks: plan.window.hop() as i64 };
+        let mut source = Source::open(&reader, &topic, share, grid, rewind_ms(plan, period_ms))?;
+        Ok(Box::new(move |batch| Ok(source.read(batch, now_ms())?)))
+    };
+    Service { load: Box::new(load), tail: Box::new(tail), processes }
+}
+
+/// The append time from which on samples are needed: those of the window that comes next have been written since, but
+/// for clocks that are ahead; and whom the watermark waits for, those before say.
+fn rewind_ms(plan: &Plan, period_ms: u64) -> Option<i64> {
+    let last = plan.resume.as_ref()?.last()?;
+    let first_pane = last.pane as i64 + 2 - 2 * plan.window.panes() as i64;
+    Some(first_pane * plan.window.hop() as i64 * period_ms as i64 - watermark::WARM_UP_MS)
+}
+
+#[expect(clippy::disallowed_methods, reason = "only whether a quiet partition is waited for depends on it")]
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Publishes windows.
+struct Results {
+    sink: Sink,
+    topics: Topics,
+    period_ms: i64,
+    hop_ms: i64,
+    settings: String,
+    state: State,
+    keeper: Keeper,
+}
+
+impl Results {
+    fn new(sink: Sink, config: &Config, period_ms: u64, settings: &str) -> Self {
+        Results {
+            sink,
+            topics: config.topics.clone(),
+            period_ms: period_ms as i64,
+            hop_ms: config.hop.as_millis() as i64,
+            settings: settings.to_string(),
+            state: State::default(),
+            keeper: Keeper::default(),
+        }
+    }
+
+    fn resume(&mut self, restored: &Restored) {
+        self.state = restored.state();
+        self.keeper = Keeper::resume(of_state(&self.state));
+    }
+
+    fn publish(&mut self, window: &Window) -> anyhow::Result<()> {
+        self.state.apply(&window.changes);
+        let end_ms = window.end * self.period_ms;
+        let records = events::records(&window.changes, &self.state, end_ms);
+        let refused = window.summary.refused.iter().map(dead_letter);
+        let mut out = records.into_iter().chain(refused).map(|record| self.out(record)).collect::<Vec<Out>>();
+        let last = Last { pane: (end_ms / self.hop_ms - 1) as u64, settings: self.settings.clone() };
+        let published = self.keeper.changes(of_state(&self.state));
+        let (key, bytes) = Kept::Last(last).entry();
+        let kept = window.kept.iter().cloned().chain(published).chain([(key, Some(bytes))]);
+        out.extend(kept.map(|(key, bytes)| Out {
+            topic: self.topics.state.clone(),
+            key: key.into_bytes(),
+            value: bytes.map(String::into_bytes),
+        }));
+        Ok(self.sink.commit(&out)?)
+    }
+
+    fn out(&self, record: Record) -> Out {
+        let topic = match record.topic {
+            Topic::Assignments => &self.topics.assignments,
+            Topic::Dependencies => &self.topics.dependencies,
+            Topic::Events => &self.topics.events,
+            Topic::DeadLetter => &self.topics.deadletter,
+        };
+        let value = record.value.map(|value| value.to_string().into_bytes());
+        Out { topic: topic.clone(), key: record.key.into_bytes(), value }
+    }
+}

@@ -1,0 +1,158 @@
+//! A flow over a log that is stopped and started again, with another number of workers, says the same as one that
+//! never stopped; and keeps the same.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lwt::cluster::{self, Clusters};
+use lwt::coupling;
+use lwt::dependencies::{Fact, Hysteresis};
+use lwt::model::{Fit, Order};
+use lwt::pipeline::kept::{Kept, Last, Restored};
+use lwt::pipeline::{self, Failure, Message, Method, Plan, RunError, Service, Tail};
+use lwt::simd::Simd;
+use lwt::simulate::{Params, Reading, Simulator};
+use lwt::transport::kafka::source::Batch;
+use lwt::types::{DeadLetter, Reason, Samples};
+use lwt::window::{self, Shape};
+
+const HOP: i64 = 60;
+const PANES: i64 = 5;
+
+/// What each pane of the log holds, and the number of the first one.
+struct Log {
+    first: u64,
+    panes: Vec<Vec<Samples>>,
+}
+
+fn log(minutes: usize) -> Log {
+    let start_ms = 1_700_000_040_000;
+    let params = Params { vms: 24, seed: 5, period_ms: 1000, start_ms, churn_per_hour: 3.0 };
+    let mut simulator = Simulator::new(params).unwrap();
+    let mut readings: Vec<Reading> = vec![];
+    let mut panes = vec![];
+    for _ in 0..minutes {
+        let mut pane = vec![];
+        for _ in 0..HOP {
+            let end_ms = simulator.tick(&mut readings);
+            pane.extend(readings.iter().map(|reading| simulator.sample(*reading, end_ms)));
+        }
+        panes.push(pane);
+    }
+    Log { first: (start_ms / 1000 / HOP) as u64, panes }
+}
+
+fn coupling() -> Plan {
+    let params = coupling::Params::new(1000, (HOP * PANES) as usize, HOP as usize, 0.01).unwrap();
+    let shape = Shape {
+        scales: params.scale_ticks(),
+        ..Shape::new((HOP * PANES) as usize, HOP as usize, coupling::ORDER)
+    };
+    plan(Method::Coupling(params), shape)
+}
+
+fn kmeans() -> Plan {
+    let cluster = cluster::Params::new(Clusters::Fixed(6), None, 1).unwrap();
+    let method = Method::Kmeans { order: Order::Fixed(20), fit: Fit::YuleWalker, cluster };
+    plan(method, Shape::new((HOP * PANES) as usize, HOP as usize, 20))
+}
+
+fn plan(method: Method, shape: Shape) -> Plan {
+    Plan {
+        method,
+        window: window::Params::new(shape).unwrap(),
+        hysteresis: Hysteresis::new(2, 3).unwrap(),
+        aligned: true,
+        workers: 1,
+        simd: Simd::detect(),
+        watch: None,
+        resume: None,
+    }
+}
+
+/// One worker's VMs, pane by pane from where the plan goes on; each pane with a dead letter.
+fn tail(log: Arc<Log>, (worker, workers): (usize, usize), plan: &Plan) -> Tail {
+    let last = plan.resume.as_ref().unwrap().last().map(|last| last.pane as i64 + 2 - 2 * PANES);
+    let mut pane = last.map_or(0, |first| (first - log.first as i64).max(0)) as usize;
+    Box::new(move |batch: &mut Batch| {
+        batch.clear();
+        let samples = log.panes.get(pane).ok_or("the log ends")?;
+        let ours = samples.iter().filter(|run| run.vm.as_str().len() % workers == worker);
+        batch.samples.extend(ours.cloned());
+        let open = log.first + pane as u64;
+        let letter = DeadLetter { reason: Reason::Malformed, origin: format!("{open}"), bytes: vec![] };
+        batch.dead.extend((worker == 0).then_some((letter, open)));
+        pane += 1;
+        batch.open = open + 1;
+        Ok(())
+    })
+}
+
+type Kepts = BTreeMap<String, Vec<u8>>;
+/// The end of a window, what changed, and what was refused.
+type Said = (i64, Vec<(Fact, isize)>, Vec<String>);
+
+/// Runs `windows` windows from where `kept` says, and takes in what is to be kept.
+fn run(log: &Arc<Log>, plan: &Plan, windows: usize, kept: &mut Kepts) -> Vec<Said> {
+    let (before, log) = (kept.clone(), log.clone());
+    let service = Service {
+        load: Box::new(move || -> Result<Restored, Failure> { Ok(Restored::new(&before)?) }),
+        tail: Box::new(move |share, plan| -> Result<Tail, Failure> { Ok(tail(log.clone(), share, plan)) }),
+        processes: None,
+    };
+    let mut said = vec![];
+    let done = pipeline::serve(plan, service, |message| match message {
+        Message::Window(window) => {
+            for (key, bytes) in window.kept {
+                match bytes {
+                    Some(bytes) => drop(kept.insert(key, bytes.into_bytes())),
+                    None => assert!(kept.remove(&key).is_some(), "{key} was not there"),
+                }
+            }
+            let last = Last { pane: (window.end / HOP - 1) as u64, settings: String::new() };
+            let (key, bytes) = Kept::Last(last).entry();
+            kept.insert(key, bytes.into_bytes());
+            let refused = window.summary.refused.into_iter().map(|letter| letter.origin);
+            said.push((window.end, window.changes, refused.collect()));
+            if said.len() == windows { Err(RunError::Worker("enough".into())) } else { Ok(()) }
+        }
+        Message::Broken(error) => Err(RunError::Worker(error.to_string())),
+        _ => Ok(()),
+    });
+    assert_eq!(done.unwrap_err().to_string(), "a worker failed: enough");
+    said
+}
+
+fn check(plan: Plan) {
+    let log = Arc::new(log(26));
+    let mut whole = Kepts::new();
+    let undisturbed = run(&log, &plan, 24, &mut whole);
+    let pairs = |said: &[Said]| {
+        let facts = said.iter().flat_map(|(_, changes, _)| changes);
+        facts.filter(|(fact, _)| matches!(fact, Fact::Pair(..))).count()
+    };
+    assert!(pairs(&undisturbed) > 10, "something happens");
+    assert!(pairs(&undisturbed[10..]) > 0, "also later");
+    for stops in [vec![(1, 24)], vec![(2, 1), (1, 4), (3, 12), (2, 7)], vec![(4, 11), (1, 13)]] {
+        let (mut said, mut kept) = (vec![], Kepts::new());
+        for (workers, windows) in &stops {
+            said.extend(run(&log, &Plan { workers: *workers, ..plan.clone() }, *windows, &mut kept));
+        }
+        for (one, other) in said.iter().zip(&undisturbed) {
+            assert_eq!(one, other, "{stops:?}");
+        }
+        assert_eq!(said.len(), undisturbed.len());
+        assert!(kept == whole, "{stops:?}: what is kept differs");
+    }
+}
+
+#[test]
+fn the_coupling_engine_goes_on_as_if_nothing_had_happened() {
+    check(coupling());
+}
+
+#[test]
+fn so_does_k_means() {
+    check(kmeans());
+}
