@@ -113,7 +113,9 @@ fn idle_partitions_are_idle_when_the_broker_says_so() {
     let Some(broker) = Broker::start(&[]) else { return };
     let client = client(&broker);
     let topic = samples(&client, "idle", 2);
-    let t_ms = speak(&client, &topic, 1, 1);
+    let t_ms = now_ms();
+    // It has spoken further, so that only the other partition is waited for.
+    produce(&client, &topic, &[(0, &message("h0", t_ms + 4_000, 1))]);
     let (mut source, mut got) = (open(&client, &topic, (0, 1), None), Got::default());
     let pane = (t_ms / 2_000) as u64;
     read(&mut source, &mut got, |got| got.open > pane);
@@ -144,7 +146,7 @@ fn the_marks_of_transactions_are_no_lag() {
     let producer: BaseProducer<Context> = client.create(&[("transactional.id", &unique("marks"))]).unwrap();
     producer.init_transactions(Duration::from_secs(30)).unwrap();
     producer.begin_transaction().unwrap();
-    let payload = message("h", now_ms(), 1);
+    let payload = message("h", now_ms() + 4_000, 1);
     let record = BaseRecord::<[u8], [u8]>::to(&topic).payload(&payload);
     producer.send(record).map_err(|(error, _)| error).unwrap();
     producer.commit_transaction(Duration::from_secs(30)).unwrap();

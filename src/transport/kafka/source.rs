@@ -34,7 +34,7 @@ const TURN: usize = 100;
 
 /// What librdkafka keeps of each partition is bounded: 4 MB, and one answer of up to 1 MB (a batch that
 /// was compressed can be larger: up to `receive.message.max.bytes`). 24 partitions: 120 MB.
-const PROPERTIES: [(&str, &str); 10] = [
+const PROPERTIES: [(&str, &str); 11] = [
     // Needed to read at all. Nothing is committed, and nobody joins it.
     ("group.id", "lwt"),
     ("enable.auto.commit", "false"),
@@ -49,6 +49,8 @@ const PROPERTIES: [(&str, &str); 10] = [
     // When a queue is full: 10 ms are 40 kB/ms, more than anybody reads.
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
+    // A broker that is back is found within a second, not within ten.
+    ("reconnect.backoff.max.ms", "1000"),
 ];
 
 /// Samples cannot be read, or not any more.
