@@ -90,11 +90,8 @@ fn a_broker_that_dies_loses_nothing_and_doubles_nothing() {
             n += 1;
             thread::sleep(Duration::from_millis(10));
         }
-        slowest_ms.sort_unstable();
-        println!(
-            "{n} transactions; the slowest took, ms: {:?}",
-            slowest_ms.iter().rev().take(5).collect::<Vec<_>>()
-        );
+        // It goes on soon after each start, not at the next time-out.
+        assert!(n > 20, "{n} transactions");
         let seen = committed(&client, &topic);
         for key in ["a", "b", "c", "d"] {
             let values = seen.iter().filter(|(_, k, _)| k == key);
