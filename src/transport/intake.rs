@@ -115,6 +115,13 @@ impl Intake {
         }
     }
 
+    /// A record could not be unpacked: it is too long, or broken.
+    pub fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch) {
+        let record = Record { topic, partition, offset, append_ms: 0, bytes: &[] };
+        batch.records += 1;
+        batch.dead.push((record.letter(Reason::TooLong, ""), self.open()));
+    }
+
     /// # Errors
     /// Why nothing of the record can be used.
     fn read(&mut self, record: &Record, batch: &mut Batch) -> Result<(), Reason> {

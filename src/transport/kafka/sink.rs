@@ -12,6 +12,9 @@ use super::trouble::Context;
 /// How long one step may take before it is said and tried again.
 const STEP: Duration = Duration::from_secs(10);
 
+/// How long the answers to records are waited for at a time.
+const TURN: Duration = Duration::from_millis(5);
+
 /// The pauses between attempts: at first a broker has just lost its leadership, later it is down.
 const PAUSES_MS: [u64; 6] = [100, 200, 500, 1_000, 2_000, 5_000];
 
@@ -69,7 +72,12 @@ impl Sink {
     /// # Errors
     /// When we are not let in, or may not write so.
     pub fn open(client: &Client, transactional_id: &str) -> Result<Sink, SinkError> {
-        let own = [("transactional.id", transactional_id), ("linger.ms", "5")];
+        // A broker that is back is found within a second, not within ten.
+        let own = [
+            ("transactional.id", transactional_id),
+            ("linger.ms", "5"),
+            ("reconnect.backoff.max.ms", "1000"),
+        ];
         let sink = Sink { producer: client.create(&own)?, id: transactional_id.into() };
         let mut attempts = 0;
         while let Err(error) = sink.producer.init_transactions(STEP) {
@@ -120,6 +128,13 @@ impl Sink {
         for record in records {
             self.send(record)?;
         }
+        // Flushing would wait in steps of 100 ms.
+        for _ in 0..STEP.as_millis() / TURN.as_millis() {
+            if self.producer.in_flight_count() == 0 {
+                break;
+            }
+            self.producer.poll(TURN);
+        }
         // Whether a commit that was not answered holds, only another one tells: no abort here.
         while let Err(error) = self.producer.commit_transaction(STEP) {
             match self.judge(&error) {
@@ -138,7 +153,7 @@ impl Sink {
                 return Err(error);
             }
             record = back;
-            self.producer.poll(Duration::from_millis(100));
+            self.producer.poll(TURN);
         }
         self.producer.poll(Duration::ZERO);
         Ok(())

@@ -32,9 +32,9 @@ const MAX_BYTES: usize = 4 << 20;
 /// stay together and a batch holds some of each.
 const TURN: usize = 100;
 
-/// What librdkafka keeps of each partition is bounded: 4 MB, and one answer of up to 1 MB (a batch that
-/// was compressed can be larger: up to `receive.message.max.bytes`). 24 partitions: 120 MB.
-const PROPERTIES: [(&str, &str); 10] = [
+/// What librdkafka keeps of each partition is bounded: 4 MB, and one answer of up to 1 MB, which was
+/// compressed: JSON to a tenth. 24 partitions: 340 MB when all of them are behind.
+const PROPERTIES: [(&str, &str); 14] = [
     // Needed to read at all. Nothing is committed, and nobody joins it.
     ("group.id", "lwt"),
     ("enable.auto.commit", "false"),
@@ -46,9 +46,16 @@ const PROPERTIES: [(&str, &str); 10] = [
     ("queued.min.messages", "10000"),
     ("queued.max.messages.kbytes", "4096"),
     ("fetch.message.max.bytes", "1048576"),
+    ("fetch.max.bytes", "16777216"),
+    // An answer, and a batch that zstd unpacks: collectors send batches of 1 MB.
+    ("receive.message.max.bytes", "20000000"),
+    // A batch that cannot be unpacked is passed by an offset at a time.
+    ("fetch.error.backoff.ms", "20"),
     // When a queue is full: 10 ms are 40 kB/ms, more than anybody reads.
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
+    // A broker that is back is found within a second, not within ten.
+    ("reconnect.backoff.max.ms", "1000"),
 ];
 
 /// Samples cannot be read, or not any more.
@@ -176,7 +183,9 @@ impl Source {
         self.attend(now_ms)?;
         // Nothing but errors: partitions have queues of their own.
         while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            event.map(drop).or_else(|error| self.judge(error, None))?;
+            if let Err(error) = event {
+                judge(&self.topic, error, None)?;
+            }
         }
         let mut bytes = 0;
         loop {
@@ -214,24 +223,29 @@ impl Source {
 
     /// Some records of the partition at `at`; gives their bytes.
     fn turn(&mut self, at: usize, batch: &mut Batch) -> Result<usize, SourceError> {
-        let Source { partitions, topic, .. } = self;
+        let Source { partitions, topic, consumer, .. } = self;
         let Partition { number, queue, next, intake, .. } = &mut partitions[at];
-        let mut bytes = 0;
+        let (partition, mut bytes) = (*number, 0);
         for _ in 0..TURN {
             let Some(event) = queue.poll(Duration::ZERO) else { break };
             let message = match event {
                 Ok(message) => message,
                 Err(error) => {
-                    let number = *number;
-                    self.judge(error, Some(number))?;
+                    if !judge(topic, error, Some(partition))? {
+                        break;
+                    }
+                    // librdkafka would try the same batch for ever.
+                    intake.unreadable(topic, partition, *next, batch);
+                    *next += 1;
+                    // Without a time it does not wait.
+                    let _ = consumer.seek(topic, partition, Offset::Offset(*next), Duration::ZERO);
                     break;
                 }
             };
             let Timestamp::LogAppendTime(append_ms) = message.timestamp() else {
                 return Err(SourceError::NoAppendTime { topic: topic.clone() });
             };
-            let payload = message.payload().unwrap_or_default();
-            let (partition, offset) = (*number, message.offset());
+            let (offset, payload) = (message.offset(), message.payload().unwrap_or_default());
             intake.take(&Record { topic, partition, offset, append_ms, bytes: payload }, batch);
             *next = offset + 1;
             bytes += payload.len();
@@ -290,26 +304,27 @@ impl Source {
         }
         if begins.is_empty() { Ok(()) } else { self.consumer.incremental_assign(&list) }
     }
+}
 
-    /// What an error of librdkafka means: most say that it tries again.
-    fn judge(&self, error: KafkaError, partition: Option<i32>) -> Result<(), SourceError> {
-        let topic = self.topic.clone();
-        match (error.rdkafka_error_code(), partition) {
-            (Some(Code::AutoOffsetReset | Code::OffsetOutOfRange), Some(partition)) => {
-                Err(SourceError::Deleted { topic, partition })
-            }
-            (
-                Some(
-                    Code::TopicAuthorizationFailed
-                    | Code::UnknownTopicOrPartition
-                    | Code::UnknownTopic
-                    | Code::UnknownPartition
-                    | Code::Fatal,
-                ),
-                _,
-            ) => Err(SourceError::Read { topic, source: Box::new(error) }),
-            _ => Ok(()),
+/// What an error of librdkafka means, if it came in the queue of a partition: whether the batch that comes
+/// next there cannot be unpacked. Most say that it tries again.
+fn judge(topic: &str, error: KafkaError, partition: Option<i32>) -> Result<bool, SourceError> {
+    let code = error.rdkafka_error_code();
+    let ends = [
+        Code::TopicAuthorizationFailed,
+        Code::UnknownTopicOrPartition,
+        Code::UnknownTopic,
+        Code::UnknownPartition,
+        Code::Fatal,
+    ];
+    let topic = topic.to_string();
+    match (code, partition) {
+        (Some(Code::AutoOffsetReset | Code::OffsetOutOfRange), Some(partition)) => {
+            Err(SourceError::Deleted { topic, partition })
         }
+        (Some(Code::BadCompression | Code::BadMessage | Code::InvalidMessage), Some(_)) => Ok(true),
+        (Some(code), _) if ends.contains(&code) => Err(SourceError::Read { topic, source: Box::new(error) }),
+        _ => Ok(false),
     }
 }
 

@@ -17,13 +17,15 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// How long nothing at all may come before we give up: brokers that restart are back within 20 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const PROPERTIES: [(&str, &str); 5] = [
+const PROPERTIES: [(&str, &str); 6] = [
     // Needed to read at all. Nothing is committed, and nobody joins it.
     ("group.id", "lwt"),
     ("enable.auto.commit", "false"),
     ("auto.offset.reset", "error"),
     ("isolation.level", "read_committed"),
     ("enable.partition.eof", "true"),
+    // A broker that is back is found within a second, not within ten.
+    ("reconnect.backoff.max.ms", "1000"),
 ];
 
 /// All that holds in `topic`, by key: every partition up to its end as it is now. What a transaction wrote
