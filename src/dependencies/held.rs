@@ -182,6 +182,7 @@ impl HeldPairs {
     }
 
     /// The pairs that are remembered, in no order.
+    #[expect(clippy::disallowed_methods, reason = "said so")]
     pub fn pairs(&self) -> impl Iterator<Item = (&(VmId, VmId), &HeldPair)> {
         self.pairs.iter()
     }

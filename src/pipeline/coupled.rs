@@ -78,13 +78,17 @@ enum Gathered {
     Found(Found),
 }
 
-/// The proposals of the coupling engine, of VMs and of pairs; and what is to be kept.
+/// Of VMs, of pairs, and what is to be kept.
+type Proposed<'s> =
+    (Records<'s, Timed<Proposal>>, Records<'s, Timed<PairProposal>>, Records<'s, Timed<Change>>);
+
+/// The proposals of the coupling engine.
 pub fn propose<'s>(
     judged: Records<'s, Timed<Judged>>,
     scored: Records<'s, Timed<Scored>>,
     plan: &Plan,
     params: &Params,
-) -> (Records<'s, Timed<Proposal>>, Records<'s, Timed<PairProposal>>, Records<'s, Timed<Change>>) {
+) -> Proposed<'s> {
     let workers = judged.scope().peers() as u64;
     let (found, kept) = apart(pairs(vectors(scored, plan, params, workers), plan, params, workers));
     let gathered = judged

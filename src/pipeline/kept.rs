@@ -263,7 +263,8 @@ mod tests {
         assert_eq!(restored.last(), Some(&last));
         let mut expected: Vec<String> = entries().map(|kept| kept.entry().1).collect();
         let mut read: Vec<String> = restored.of(|kept| Some(kept.entry().1)).collect();
-        (expected.sort(), read.sort());
+        expected.sort();
+        read.sort();
         assert_eq!(read, expected);
         let mut resumed = Keeper::resume(restored.of(|kept| Some(kept.clone())));
         assert_eq!(resumed.changes(entries()), [], "nothing changed");

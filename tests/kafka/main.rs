@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod security;
+mod service;
 mod sink;
 mod source;
 mod topics;

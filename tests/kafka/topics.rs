@@ -56,8 +56,8 @@ fn what_is_missing_is_made_once() {
         let (code, out, wrong) =
             topics(broker, what, &prefix, &["--partitions", "4", "--set", "topics.outage=72h"]);
         assert_eq!((code, out.len()), (1, 7), "{wrong:?}");
-        // 5 minutes, 1 minute and 24 or 72 hours.
-        let (is, needs) = ((360 + 24 * 3600) * 1000, (360 + 72 * 3600) * 1000);
+        // Twice 5 minutes, 1 minute and 24 or 72 hours.
+        let (is, needs) = ((660 + 24 * 3600) * 1000, (660 + 72 * 3600) * 1000);
         let name = format!("{prefix}.samples").replace(&format!("{prefix}."), "");
         assert_eq!(
             wrong,

@@ -189,6 +189,7 @@ impl Comparer {
 }
 
 /// What is to be kept of a worker's records; the controls are the same for all workers.
+#[expect(clippy::disallowed_methods, reason = "what is kept is sorted when it is written")]
 fn entries(ledger: &Ledger<(VmId, VmId)>, worker: u64) -> impl Iterator<Item = Kept> + '_ {
     let records = ledger.records.iter();
     let records = records.map(|((a, b), record)| Kept::Evidence(a.clone(), b.clone(), *record));

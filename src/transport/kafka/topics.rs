@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn samples_last_for_window_hop_and_outage() {
         let samples = &all(1)[0];
-        assert!(samples.rules.contains(&("retention.ms", Rule::AtLeast((300 + 60 + 3600) * 1000))));
+        assert!(samples.rules.contains(&("retention.ms", Rule::AtLeast((600 + 60 + 3600) * 1000))));
         assert_eq!((samples.partitions, samples.replicas), (6, 1));
         assert_eq!(all(9)[0].replicas, 3);
     }
