@@ -211,7 +211,7 @@ fn long_little_of_what_is_found_is_false() {
 }
 
 /// False onsets that are promised, per 1,000 VMs and day.
-const ONSETS: f64 = 50.0;
+const ONSETS: f64 = 25.0;
 
 #[test]
 #[ignore = "minutes; tests/long/false-discoveries runs it"]

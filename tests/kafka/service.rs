@@ -1,6 +1,7 @@
 //! `lwt run` over a real broker: killed again and again, with other numbers of workers, it publishes what one that is
 //! never disturbed publishes, each window once.
 
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,9 +97,24 @@ impl<'a> Pipeline<'a> {
         pipeline
     }
 
-    fn start(&self, workers: usize) -> Child {
-        let mut command = self.command(&["run", "pipelines/datacenter.toml", "-w", &workers.to_string()]);
-        command.spawn().unwrap()
+    /// Some processes of some workers each.
+    fn start(&self, processes: usize, workers: usize) -> Vec<Child> {
+        // Ports that are free now; whoever takes one in between makes the test fail, not pass.
+        let free: Vec<TcpListener> =
+            (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let hosts: Vec<String> = free.iter().map(|one| one.local_addr().unwrap().to_string()).collect();
+        let file = std::env::temp_dir().join(unique("lwt-hosts"));
+        std::fs::write(&file, hosts.join("\n")).unwrap();
+        drop(free);
+        let one = |process: usize| {
+            let workers = workers.to_string();
+            let mut command = self.command(&["run", "pipelines/datacenter.toml", "-w", &workers]);
+            if processes > 1 {
+                command.args(["-n", &processes.to_string(), "-p", &process.to_string(), "-H"]).arg(&file);
+            }
+            command.spawn().unwrap()
+        };
+        (0..processes).map(one).collect()
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -147,10 +163,15 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-fn end(mut child: Child) {
-    // SIGKILL.
-    child.kill().unwrap();
-    child.wait().unwrap();
+/// Kills one of the processes (SIGKILL): the others end by themselves.
+fn end(mut processes: Vec<Child>, which: usize) {
+    let which = which % processes.len();
+    processes[which].kill().unwrap();
+    let until_ms = now_ms() + 10_000;
+    while processes.iter_mut().any(|process| process.try_wait().unwrap().is_none()) {
+        assert!(now_ms() < until_ms, "a process goes on without its peer");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -162,22 +183,22 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
     let done = Arc::new(AtomicBool::new(false));
     let fleet = fleet(broker, log.clone(), done.clone());
     let (mut rng, kills) = (ChaCha8Rng::seed_from_u64(1), 4);
-    for (kill, workers) in [2, 1, 3, 2].into_iter().enumerate() {
-        let child = pipeline.start(workers);
+    for (kill, (processes, workers)) in [(1, 2), (2, 2), (1, 3), (2, 1)].into_iter().enumerate() {
+        let running = pipeline.start(processes, workers);
         if kill == 0 {
             pipeline.wait_for(&client, now_ms() / HOP_MS * HOP_MS);
         }
         thread::sleep(Duration::from_millis(rng.random_range(4_000..12_000)));
-        end(child);
+        end(running, kill / 2);
     }
-    let child = pipeline.start(2);
+    let running = pipeline.start(1, 2);
     let last = now_ms() / HOP_MS * HOP_MS + 2 * HOP_MS;
     pipeline.wait_for(&client, last);
-    end(child);
+    end(running, 0);
     let undisturbed = Pipeline::new(broker, &log);
-    let child = undisturbed.start(4);
+    let running = undisturbed.start(1, 4);
     undisturbed.wait_for(&client, last);
-    end(child);
+    end(running, 0);
     done.store(true, Ordering::Relaxed);
     fleet.join().unwrap();
 
