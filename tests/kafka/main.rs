@@ -7,4 +7,5 @@ mod security;
 mod sink;
 mod source;
 mod topics;
+mod watch;
 mod world;
