@@ -21,6 +21,7 @@ mod run;
 mod session;
 mod simulate;
 mod topics;
+mod watch;
 
 /// Finds out which virtual machines depend on each other, from nothing but how much CPU each of them uses.
 #[derive(Parser)]
@@ -45,6 +46,7 @@ enum Command {
     Simulate(simulate::Args),
     Check(check::Args),
     Topics(topics::Args),
+    Watch(watch::Args),
     /// Prints a script that completes lwt's arguments in a shell.
     #[command(after_help = "Example:\n  lwt completions bash > /etc/bash_completion.d/lwt")]
     Completions {
@@ -92,6 +94,7 @@ fn dispatch(command: Command, raw: RawConfig) -> anyhow::Result<()> {
         Command::Simulate(args) => simulate::run(args, &mut out)?,
         Command::Check(args) => check::run(&args, raw, &mut out)?,
         Command::Topics(args) => topics::run(&args, raw, &mut out)?,
+        Command::Watch(args) => watch::run(&args, raw, &mut out)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out)
         }

@@ -9,3 +9,4 @@ pub mod probe;
 pub mod source;
 pub mod sink;
 pub mod state;
+pub mod follow;

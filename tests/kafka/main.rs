@@ -8,4 +8,5 @@ mod service;
 mod sink;
 mod source;
 mod topics;
+mod watch;
 mod world;

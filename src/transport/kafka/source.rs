@@ -194,9 +194,7 @@ impl Source {
             for i in 0..self.partitions.len() {
                 let at = (self.first + i) % self.partitions.len();
                 // Who is ahead waits: else what the others have not closed would pile up.
-                if self.partitions[at].intake.open() <= slowest.saturating_add(1) {
-                    bytes += self.turn(at, batch)?;
-                }
+                bytes += self.turn(at, slowest.saturating_add(1), batch)?;
                 if batch.records >= MAX_RECORDS || bytes >= MAX_BYTES {
                     self.first = at + 1;
                     self.close(batch);
@@ -221,12 +219,15 @@ impl Source {
         self.partitions.iter().map(|partition| partition.intake.open()).min().unwrap_or(u64::MAX)
     }
 
-    /// Some records of the partition at `at`; gives their bytes.
-    fn turn(&mut self, at: usize, batch: &mut Batch) -> Result<usize, SourceError> {
+    /// Some records of the partition at `at`, until its open pane is past `last`; gives their bytes.
+    fn turn(&mut self, at: usize, last: u64, batch: &mut Batch) -> Result<usize, SourceError> {
         let Source { partitions, topic, consumer, .. } = self;
         let Partition { number, queue, next, intake, .. } = &mut partitions[at];
         let (partition, mut bytes) = (*number, 0);
         for _ in 0..TURN {
+            if intake.open() > last {
+                break;
+            }
             let Some(event) = queue.poll(Duration::ZERO) else { break };
             let message = match event {
                 Ok(message) => message,
@@ -347,8 +348,9 @@ fn count(consumer: &BaseConsumer<Context>, topic: &str, client: &Client) -> Resu
     }
 }
 
-/// Each partition's offset to begin at.
-fn begins(
+/// Each partition's offset to begin at: of the first record that was appended at or after `from_ms` (the end
+/// if there is none), without it the first there is.
+pub(super) fn begins(
     consumer: &BaseConsumer<Context>,
     topic: &str,
     partitions: &[i32],

@@ -66,21 +66,27 @@ fn read(client: &Client, topic: &str) -> Result<Result<BTreeMap<String, Vec<u8>>
 
 /// Begins to read every partition from its beginning; gives their numbers.
 fn assign(consumer: &BaseConsumer<Context>, topic: &str) -> Result<BTreeSet<i32>, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
-    let found = metadata.topics().first().ok_or(KafkaError::MetadataFetch(Code::UnknownTopic))?;
-    if let Some(code) = found.error().map(Code::from) {
-        return Err(KafkaError::MetadataFetch(code));
-    }
+    let partitions = partitions(consumer, topic)?;
     let mut list = TopicPartitionList::new();
-    for partition in found.partitions() {
-        list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+    for &partition in &partitions {
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
-    Ok(found.partitions().iter().map(|partition| partition.id()).collect())
+    Ok(partitions.into_iter().collect())
+}
+
+/// The partitions of a topic, which must be there.
+pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
+    let found = metadata.topics().first().ok_or(KafkaError::MetadataFetch(Code::UnknownTopic))?;
+    match found.error().map(Code::from) {
+        Some(code) => Err(KafkaError::MetadataFetch(code)),
+        None => Ok(found.partitions().iter().map(|partition| partition.id()).collect()),
+    }
 }
 
 /// Whether librdkafka goes on by itself.
-fn may_pass(error: &KafkaError) -> bool {
+pub(super) fn may_pass(error: &KafkaError) -> bool {
     let ends = [
         Code::AutoOffsetReset,
         Code::TopicAuthorizationFailed,
