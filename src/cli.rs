@@ -55,10 +55,14 @@ enum Command {
     },
 }
 
+/// The clock, Unix milliseconds: it decides for how long a silent log is waited for.
+pub type Clock = fn() -> i64;
+
 /// Parses `args`, runs what they ask for, and says how it went: 0 done, 1 failed, 2 wrong use.
 pub fn main(
     args: impl Iterator<Item = OsString>,
     environment: impl Iterator<Item = (String, String)>,
+    now_ms: Clock,
 ) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -72,7 +76,7 @@ pub fn main(
     let done = raw
         .set_environment(environment)
         .map_err(anyhow::Error::from)
-        .and_then(|()| dispatch(cli.command, raw));
+        .and_then(|()| dispatch(cli.command, raw, now_ms));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -83,12 +87,12 @@ pub fn main(
     }
 }
 
-fn dispatch(command: Command, raw: RawConfig) -> anyhow::Result<()> {
+fn dispatch(command: Command, raw: RawConfig, now_ms: Clock) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match command {
         Command::Demo(args) => demo::run(&args, raw, &mut out)?,
         Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
-        Command::Run(args) => run::run(&args, raw, &mut out)?,
+        Command::Run(args) => run::run(&args, raw, now_ms, &mut out)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,

@@ -1,6 +1,7 @@
-//! argv and the environment -> `cli` -> exit code. The only place that reads either.
+//! argv, the environment and the clock -> `cli` -> exit code. The only place that reads them.
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 fn main() -> ExitCode {
     let report = std::panic::take_hook();
@@ -9,5 +10,10 @@ fn main() -> ExitCode {
         report(panic);
         std::process::exit(1);
     }));
-    lwt::cli::main(std::env::args_os(), std::env::vars())
+    lwt::cli::main(std::env::args_os(), std::env::vars(), now_ms)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

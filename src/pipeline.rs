@@ -38,13 +38,16 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// One worker's share of a log: each call refills the batch, without waiting.
 pub type Tail = Box<dyn FnMut(&mut source::Batch) -> Result<(), Failure>>;
 
+/// Reads back what was kept.
+pub type Load = dyn Fn() -> Result<Restored, Failure> + Send + Sync;
+
 /// Opens a worker's share: which worker of how many, and the plan.
 pub type Open = dyn Fn((usize, usize), &Plan) -> Result<Tail, Failure> + Send + Sync;
 
 /// A flow over a log, which never ends.
 pub struct Service {
     /// Reads back what was kept; called once in each process, when all processes are there.
-    pub load: Box<dyn Fn() -> Result<Restored, Failure> + Send + Sync>,
+    pub load: Box<Load>,
     /// Opens the share of one worker of several, from where the plan goes on.
     pub tail: Box<Open>,
     /// The processes that work together, as `host:port`, and which of them this is.

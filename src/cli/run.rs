@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::session::{self, Happened};
-use super::{check, input};
+use super::{Clock, check, input};
 use crate::config::{Kind, RawConfig};
 use crate::events;
 use crate::pipeline::Feed;
@@ -75,7 +75,7 @@ impl Args {
 ///
 /// # Errors
 /// A wrong configuration, input that cannot be read, output that cannot be written.
-pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Write) -> anyhow::Result<()> {
     let mut raw = RawConfig::default();
     check::read_into(&args.pipeline, &mut raw)?;
     raw.overlay(environment);
@@ -86,7 +86,7 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
     let config = raw.prove()?;
     let processes = args.processes()?;
     if config.kind == Kind::Kafka {
-        return service::run(&config, processes);
+        return service::run(&config, processes, now_ms);
     }
     anyhow::ensure!(processes.is_none(), "-n is for source.kind = kafka: one process reads a trace");
     let mut trace = input::open(&config)?;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::super::session;
+use super::super::{Clock, session};
 use super::dead_letter;
 use crate::config::{Config, spell};
 use crate::dependencies::State;
 use crate::events;
 use crate::pipeline::kept::{Keeper, Kept, Last, Restored, of_state};
-use crate::pipeline::{self, Failure, Message, Plan, Service, Tail, Window};
+use crate::pipeline::{self, Failure, Load, Message, Open, Plan, Service, Tail, Window};
 use crate::simd::Simd;
 use crate::transport::kafka::client::Client;
 use crate::transport::kafka::sink::{Out, Sink};
@@ -29,7 +29,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A cluster that cannot be reached, topics that are missing, state of another pipeline, whatever stops a worker.
-pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>) -> anyhow::Result<()> {
+pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clock) -> anyhow::Result<()> {
     let period_ms = config.period.unwrap_or(PERIOD).as_millis() as u64;
     let plan = session::plan(config, period_ms, true, Simd::detect())?;
     let client = Arc::new(Client::new(&config.kafka)?);
@@ -43,7 +43,11 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>) -> anyhow::
     } else {
         None
     };
-    let service = service(client, config, period_ms, settings, processes);
+    let service = Service {
+        load: load(client.clone(), config, settings),
+        tail: tail(client, config, period_ms, now_ms),
+        processes,
+    };
     pipeline::serve(&plan, service, |message| match (message, &mut results) {
         (Message::Broken(error), _) => Err(anyhow::anyhow!(error)),
         (Message::Restored(restored), Some(results)) => {
@@ -75,34 +79,32 @@ fn settings(config: &Config, period_ms: u64) -> String {
     format!("engine {engine}, period {period_ms}ms, window {length}, hop {hop}")
 }
 
-fn service(
-    client: Arc<Client>,
-    config: &Config,
-    period_ms: u64,
-    settings: String,
-    processes: Option<(usize, Vec<String>)>,
-) -> Service {
-    let (topics, reader) = (config.topics.clone(), client.clone());
-    let load = move || -> Result<Restored, Failure> {
-        let restored = Restored::new(&state::load(&client, &topics.state)?)
-            .map_err(|error| format!("the topic {}: {error}", topics.state))?;
+/// Reads the state back.
+fn load(client: Arc<Client>, config: &Config, settings: String) -> Box<Load> {
+    let topic = config.topics.state.clone();
+    Box::new(move || {
+        let restored = Restored::new(&state::load(&client, &topic)?)
+            .map_err(|error| format!("the topic {topic}: {error}"))?;
         match restored.last() {
             Some(last) if last.settings != settings => Err(format!(
-                "the topic {} is of a pipeline with {}, not with {settings}: go back to these settings, or give this \
-                 pipeline topics of its own",
-                topics.state, last.settings
+                "the topic {topic} is of a pipeline with {}, not with {settings}: go back to these settings, or give \
+                 this pipeline topics of its own",
+                last.settings
             )
             .into()),
             _ => Ok(restored),
         }
-    };
+    })
+}
+
+/// Opens a worker's share of the samples.
+fn tail(client: Arc<Client>, config: &Config, period_ms: u64, now_ms: Clock) -> Box<Open> {
     let topic = config.topics.samples.clone();
-    let tail = move |share: (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
+    Box::new(move |share: (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
         let grid = Grid { period_ms, hop_ticks: plan.window.hop() as i64 };
-        let mut source = Source::open(&reader, &topic, share, grid, rewind_ms(plan, period_ms))?;
+        let mut source = Source::open(&client, &topic, share, grid, rewind_ms(plan, period_ms))?;
         Ok(Box::new(move |batch| Ok(source.read(batch, now_ms())?)))
-    };
-    Service { load: Box::new(load), tail: Box::new(tail), processes }
+    })
 }
 
 /// The append time from which on samples are needed: those of the window that comes next have been written since, but
@@ -111,12 +113,6 @@ fn rewind_ms(plan: &Plan, period_ms: u64) -> Option<i64> {
     let last = plan.resume.as_ref()?.last()?;
     let first_pane = last.pane as i64 + 2 - 2 * plan.window.panes() as i64;
     Some(first_pane * plan.window.hop() as i64 * period_ms as i64 - watermark::WARM_UP_MS)
-}
-
-#[expect(clippy::disallowed_methods, reason = "only whether a quiet partition is waited for depends on it")]
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Publishes windows.

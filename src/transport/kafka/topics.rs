@@ -324,7 +324,7 @@ mod tests {
             0,
             set("retention.ms", "60000"),
             &[
-                "s: retention.ms is 60000, needs at least 3960000: kafka-configs.sh --alter --topic s --add-config retention.ms=3960000",
+                "s: retention.ms is 60000, needs at least 4260000: kafka-configs.sh --alter --topic s --add-config retention.ms=4260000",
             ],
         );
         check(
