@@ -88,7 +88,8 @@ pub fn main(
 }
 
 fn dispatch(command: Command, raw: RawConfig, now_ms: Clock) -> anyhow::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    // Not locked: timely, too, prints there, while it waits for the other processes.
+    let mut out = io::BufWriter::new(io::stdout());
     match command {
         Command::Demo(args) => demo::run(&args, raw, &mut out)?,
         Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
