@@ -96,6 +96,11 @@ pub const KEYS: &[Key] = &[
     key("engine.seed", "1", "K-means: seed of the starts"),
     key("engine.hysteresis", "2/3", "M/N: a change counts when M of the last N windows say so"),
     key("engine.workers", "1", "worker threads"),
+    key(
+        "engine.stall",
+        "5m",
+        "over Kafka a process ends when its input has waited for so long and nothing moved; longer than a window takes",
+    ),
 ];
 
 /// The largest order that `auto` considers: the paper's 40 to 50.
@@ -186,6 +191,8 @@ pub struct Config {
     pub hysteresis: Hysteresis,
     /// Worker threads.
     pub workers: usize,
+    /// How long the flow may stand still although input waits.
+    pub stall: Duration,
 }
 
 impl RawConfig {
@@ -326,6 +333,7 @@ impl RawConfig {
             seed: read.get("engine.seed", value::seed),
             hysteresis: read.get("engine.hysteresis", value::hysteresis),
             workers: read.get("engine.workers", value::workers),
+            stall: read.get("engine.stall", value::duration),
         };
         read.finish()?;
         fits::check(&config, self)?;

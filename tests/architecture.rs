@@ -60,6 +60,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["cluster", "simulate"]),
     ("rand_distr", &["simulate"]),
     ("rdkafka", &["transport::kafka"]),
+    ("rustix", &["cli"]),
     (
         "serde",
         &[
@@ -76,6 +77,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("serde_json", &["cli", "evaluate", "events", "pipeline", "simulate", "transport"]),
+    ("signal_hook", &["cli"]),
     ("statrs", &["coupling"]),
     ("strsim", &["cli", "config"]),
     (

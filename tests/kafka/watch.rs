@@ -33,7 +33,7 @@ fn watch_tells_what_holds_and_what_changes() {
     let (assignments, dependencies) =
         (topic(&client, "assignments", 1, &compact), topic(&client, "dependencies", 1, &compact));
     let events = topic(&client, "events", 1, &[]);
-    let mut sink = Sink::open(&client, &unique("watch")).unwrap();
+    let mut sink = Sink::open(&client, &unique("watch"), Box::new(|| false)).unwrap();
     let held = |vm: &str, ensemble: &str| Out {
         topic: assignments.clone(),
         key: vm.into(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::super::stop::Stop;
 use super::super::{Clock, session};
 use super::dead_letter;
 use crate::config::{Config, spell};
@@ -25,12 +26,19 @@ use crate::transport::watermark;
 /// The sampling period if none is said: collectors sample every second.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Runs the pipeline until something fails.
+/// How long it may take to leave: an abort takes milliseconds if the brokers answer.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs the pipeline until it is told to stop, or something fails.
 ///
 /// # Errors
 /// A cluster that cannot be reached, topics that are missing, state of another pipeline, whatever stops a worker.
 pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clock) -> anyhow::Result<()> {
-    let period_ms = config.period.unwrap_or(PERIOD).as_millis() as u64;
+    let (stop, period_ms) = (Stop::on_signals(GRACE)?, config.period.unwrap_or(PERIOD).as_millis() as u64);
+    let told = |stop: &Stop| {
+        let stop = stop.clone();
+        Box::new(move || stop.is_told())
+    };
     let plan = session::plan(config, period_ms, true, Simd::detect())?;
     let client = Arc::new(Client::new(&config.kafka)?);
     client.connect()?;
@@ -38,7 +46,7 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
     let settings = settings(config, period_ms);
     let mut results = if first {
         look_at_topics(&client, config)?;
-        let sink = Sink::open(&client, &config.pipeline)?;
+        let sink = Sink::open(&client, &config.pipeline, told(&stop))?;
         Some(Results::new(sink, config, period_ms, &settings))
     } else {
         None
@@ -47,8 +55,10 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
         load: load(client.clone(), config, settings),
         tail: tail(client, config, period_ms, now_ms),
         processes,
+        patience: config.stall,
+        stop: told(&stop),
     };
-    pipeline::serve(&plan, service, |message| match (message, &mut results) {
+    let ended = pipeline::serve(&plan, service, |message| match (message, &mut results) {
         (Message::Broken(error), _) => Err(anyhow::anyhow!(error)),
         (Message::Restored(restored), Some(results)) => {
             results.resume(&restored);
@@ -56,7 +66,9 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
         }
         (Message::Window(window), Some(results)) => results.publish(&window),
         _ => Ok(()),
-    })
+    });
+    // Whoever is told to stop has not failed.
+    if stop.is_told() { Ok(()) } else { ended }
 }
 
 /// Topics that are missing are an error, those that are otherwise not right a warning.

@@ -47,6 +47,9 @@ pub enum SinkError {
     /// librdkafka gives up.
     #[error("the transaction cannot go on")]
     Fatal(#[source] Box<KafkaError>),
+    /// It was told to stop while it waited for brokers; nothing was left half written.
+    #[error("stopped")]
+    Stopped,
 }
 
 /// What to do about an error.
@@ -63,22 +66,27 @@ enum Remedy {
 pub struct Sink {
     producer: BaseProducer<Context>,
     id: String,
+    stop: Box<dyn Fn() -> bool>,
 }
 
 impl Sink {
     /// The only one who writes as `transactional_id`, from now on: whoever did so before is fenced off, and
-    /// what it left open is aborted. Brokers that are away are waited for.
+    /// what it left open is aborted. Brokers that are away are waited for, until `stop` says so.
     ///
     /// # Errors
     /// When we are not let in, or may not write so.
-    pub fn open(client: &Client, transactional_id: &str) -> Result<Sink, SinkError> {
+    pub fn open(
+        client: &Client,
+        transactional_id: &str,
+        stop: Box<dyn Fn() -> bool>,
+    ) -> Result<Sink, SinkError> {
         // A broker that is back is found within a second, not within ten.
         let own = [
             ("transactional.id", transactional_id),
             ("linger.ms", "5"),
             ("reconnect.backoff.max.ms", "1000"),
         ];
-        let sink = Sink { producer: client.create(&own)?, id: transactional_id.into() };
+        let sink = Sink { producer: client.create(&own)?, id: transactional_id.into(), stop };
         let mut attempts = 0;
         while let Err(error) = sink.producer.init_transactions(STEP) {
             if let Remedy::End(end) = sink.judge(&error) {
@@ -95,7 +103,7 @@ impl Sink {
                 Err(other) => return Err(other.into()),
                 Ok(_) => {}
             }
-            pause(&mut attempts, "begin to write", &error);
+            sink.pause(&mut attempts, "begin to write", &error)?;
         }
         Ok(sink)
     }
@@ -111,7 +119,7 @@ impl Sink {
                 Remedy::End(end) => return Err(end),
                 Remedy::Again | Remedy::Abort => self.abort(&mut attempts)?,
             }
-            pause(&mut attempts, "write", &error);
+            self.pause(&mut attempts, "write", &error)?;
         }
         Ok(())
     }
@@ -138,7 +146,8 @@ impl Sink {
         // Whether a commit that was not answered holds, only another one tells: no abort here.
         while let Err(error) = self.producer.commit_transaction(STEP) {
             match self.judge(&error) {
-                Remedy::Again => pause(attempts, "commit", &error),
+                // Told to stop: whoever comes next finds out whether it holds.
+                Remedy::Again if self.pause(attempts, "commit", &error).is_ok() => {}
                 _ => return Err(error),
             }
         }
@@ -164,7 +173,7 @@ impl Sink {
         let _ = self.producer.flush(STEP);
         while let Err(error) = self.producer.abort_transaction(STEP) {
             match self.judge(&error) {
-                Remedy::Again | Remedy::Abort => pause(attempts, "abort a transaction", &error),
+                Remedy::Again | Remedy::Abort => self.pause(attempts, "abort a transaction", &error)?,
                 Remedy::End(end) => return Err(end),
             }
         }
@@ -191,11 +200,21 @@ impl Sink {
             _ => Remedy::End(SinkError::Fatal(boxed())),
         }
     }
-}
 
-/// Says what went wrong, and waits a little longer each time.
-fn pause(attempts: &mut usize, what: &str, error: &KafkaError) {
-    eprintln!("lwt: cannot {what} yet, trying again: {error}");
-    thread::sleep(Duration::from_millis(PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)]));
-    *attempts += 1;
+    /// Says what went wrong, and waits a little longer each time.
+    ///
+    /// # Errors
+    /// When it is time to stop.
+    fn pause(&self, attempts: &mut usize, what: &str, error: &KafkaError) -> Result<(), SinkError> {
+        eprintln!("lwt: cannot {what} yet, trying again: {error}");
+        let pause_ms = PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)];
+        *attempts += 1;
+        for _ in 0..pause_ms / 100 {
+            if (self.stop)() {
+                return Err(SinkError::Stopped);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
 }
