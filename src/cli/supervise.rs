@@ -38,8 +38,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Who ran for so long may start again as fast as at first.
-const GOOD_RUN: Duration = Duration::from_secs(60);
+/// Who ran for so long may start again as fast as at first: what is wrong at the start shows in less.
+const GOOD_RUN: Duration = Duration::from_secs(10);
 
 /// How long those who are told to end, or whose peer has ended, may take. They take a second.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn pauses_grow_until_a_run_is_good() {
         let seconds = |s: f64| Duration::from_secs_f64(s);
-        for (before, ran, next) in [(0.1, 0.0, 0.2), (0.2, 59.0, 0.4), (20.0, 5.0, 30.0), (30.0, 60.0, 0.1)] {
+        for (before, ran, next) in [(0.1, 0.0, 0.2), (0.2, 9.0, 0.4), (20.0, 5.0, 30.0), (30.0, 10.0, 0.1)] {
             assert_eq!(next_pause(seconds(before), seconds(ran)), seconds(next), "{before} {ran}");
         }
     }
