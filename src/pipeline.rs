@@ -156,6 +156,9 @@ pub struct Window {
     pub summary: Summary,
     /// What changed of what is kept for the next start.
     pub kept: Vec<Change>,
+    /// Partitions of the log, each with the offset up to which it had been read when the window was complete. Unlike the
+    /// rest it differs from run to run.
+    pub read: Vec<(i32, i64)>,
 }
 
 /// What one window looked like, before hysteresis.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use timely::dataflow::operators::probe::Handle as Probe;
 use timely::worker::Worker;
 
-use super::flow::{self, Inputs};
+use super::flow::{self, Inputs, Note};
 use super::{Feed, Message, Open, Plan};
 use crate::transport::file::{Batch, Progress};
 use crate::transport::kafka::source::Batch as Tailed;
@@ -66,11 +66,13 @@ pub fn tail(worker: &mut Worker, plan: &Plan, port: &Port<'_>) {
         }
         let quiet = batch.samples.is_empty();
         batch.samples.drain(..).for_each(|run| inputs.samples.send(run));
-        batch
-            .dead
-            .drain(..)
-            .for_each(|(letter, pane)| inputs.refused.send((letter, pane.max(inputs.open()))));
+        for (letter, pane) in batch.dead.drain(..) {
+            inputs.notes.send((Note::Refused(letter), pane.max(inputs.open())));
+        }
         if batch.open > inputs.open() {
+            for (partition, offset) in batch.read.drain(..) {
+                inputs.notes.send((Note::Read(partition, offset), batch.open - 1));
+            }
             inputs.advance_to(batch.open);
             // The flow is at most one window behind: that bounds what is queued to two panes of samples.
             let behind = batch.open - 1;

@@ -36,14 +36,17 @@ pub struct Batch {
     pub records: u64,
     /// The records that are still to be read, as far as is known.
     pub lag: u64,
+    /// Each partition, with the offset up to which it has been read.
+    pub read: Vec<(i32, i64)>,
 }
 
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, open, records, lag } = self;
+        let Batch { samples, dead, open, records, lag, read } = self;
         samples.clear();
         dead.clear();
+        read.clear();
         (*open, *records, *lag) = (0, 0, 0);
     }
 }

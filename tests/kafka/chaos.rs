@@ -213,6 +213,7 @@ fn strike(fault: Fault, process: usize, net: &Net, processes: &[Supervised], bro
     now_ms()
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test is told so")]
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }

@@ -23,6 +23,8 @@ pub struct Windows {
 
 /// One pipeline.
 pub struct Pipeline {
+    /// Its name.
+    pub name: String,
     settings: Vec<String>,
     topics: Vec<(&'static str, String)>,
     hop_ms: i64,
@@ -32,16 +34,17 @@ impl Pipeline {
     /// With topics that `lwt topics create` makes, but for those of the samples if they are there.
     pub fn new(broker: &Broker, samples: &str, fleet: Fleet, windows: Windows) -> Self {
         let topics = TOPICS.map(|name| (name, unique(name))).to_vec();
+        let name = unique("pipeline");
         let settings = vec![
             format!("kafka.brokers={}", broker.address("PLAINTEXT")),
-            format!("kafka.pipeline={}", unique("pipeline")),
+            format!("kafka.pipeline={name}"),
             format!("topics.samples={samples}"),
             format!("topics.partitions={}", fleet.partitions),
             format!("window.period={}ms", fleet.period_ms),
             format!("window.length={}ms", windows.length_ms),
             format!("window.hop={}ms", windows.hop_ms),
         ];
-        let pipeline = Pipeline { settings, topics, hop_ms: windows.hop_ms };
+        let pipeline = Pipeline { name, settings, topics, hop_ms: windows.hop_ms };
         let mut lwt = Command::new(env!("CARGO_BIN_EXE_lwt"));
         lwt.args(["topics", "create"]).args(pipeline.arguments());
         let made = lwt.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();

@@ -15,7 +15,7 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::common::kafka::{broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
-use crate::world::{client, now_ms};
+use crate::world::{client, lag, now_ms};
 
 const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3 };
 const WINDOWS: Windows = Windows { length_ms: 30_000, hop_ms: 3_000 };
@@ -70,6 +70,7 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
     let running = start(&pipeline, 1, 2);
     let last = pipeline.due(now_ms()) + 2 * WINDOWS.hop_ms;
     pipeline.wait_for(&client, last);
+    let lag = lag(&client, &log, &pipeline.name);
     end(running, 0);
     let undisturbed = Pipeline::new(broker, &log, FLEET, WINDOWS);
     let running = start(&undisturbed, 1, 4);
@@ -77,5 +78,7 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
     end(running, 0);
     done.store(true, Ordering::Relaxed);
     fleet.join().unwrap();
+    // A window is said some seconds after its end, and with it how far the log has been read.
+    assert!(lag.iter().all(|behind| (0..50).contains(behind)), "{lag:?}");
     println!("{} windows, 4 kills", pipeline.is_as(&undisturbed, &client));
 }

@@ -171,7 +171,7 @@ impl Results {
             key: key.into_bytes(),
             value: bytes.map(String::into_bytes),
         }));
-        Ok(self.sink.commit(&out)?)
+        Ok(self.sink.commit(&out, (&self.topics.samples, &window.read))?)
     }
 
     fn out(&self, record: Record) -> Out {

@@ -3,8 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Client, ClientError};
 use super::trouble::Context;
@@ -52,6 +54,9 @@ pub enum SinkError {
     Stopped,
 }
 
+/// How far a topic has been read: its name, and each partition with the offset that comes next.
+pub type Read<'a> = (&'a str, &'a [(i32, i64)]);
+
 /// What to do about an error.
 enum Remedy {
     /// Do the same again.
@@ -65,6 +70,8 @@ enum Remedy {
 /// Writes transactions, one after the other.
 pub struct Sink {
     producer: BaseProducer<Context>,
+    /// The group in whose name it says how far samples have been read: tools that show lag look there.
+    group: ConsumerGroupMetadata,
     id: String,
     stop: Box<dyn Fn() -> bool>,
 }
@@ -86,7 +93,9 @@ impl Sink {
             ("linger.ms", "5"),
             ("reconnect.backoff.max.ms", "1000"),
         ];
-        let sink = Sink { producer: client.create(&own)?, id: transactional_id.into(), stop };
+        let consumer: BaseConsumer<Context> = client.create(&[("group.id", transactional_id)])?;
+        let group = consumer.group_metadata().ok_or(ClientError::Make { what: "it has no group".into() })?;
+        let sink = Sink { producer: client.create(&own)?, group, id: transactional_id.into(), stop };
         let mut attempts = 0;
         while let Err(error) = sink.producer.init_transactions(STEP) {
             if let Remedy::End(end) = sink.judge(&error) {
@@ -108,13 +117,14 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Writes `records` in one transaction. What may pass is waited for, however long it takes.
+    /// Writes `records` in one transaction, and with them how far a topic has been `read`. What may pass is waited for,
+    /// however long it takes.
     ///
     /// # Errors
     /// When nothing can be written any more: whether the records were written or not, the process must end.
-    pub fn commit(&mut self, records: &[Out]) -> Result<(), SinkError> {
+    pub fn commit(&mut self, records: &[Out], read: Read<'_>) -> Result<(), SinkError> {
         let mut attempts = 0;
-        while let Err(error) = self.attempt(records, &mut attempts) {
+        while let Err(error) = self.attempt(records, read, &mut attempts) {
             match self.judge(&error) {
                 Remedy::End(end) => return Err(end),
                 Remedy::Again | Remedy::Abort => self.abort(&mut attempts)?,
@@ -128,7 +138,7 @@ impl Sink {
     ///
     /// # Errors
     /// What calls for an abort, or for the end.
-    fn attempt(&self, records: &[Out], attempts: &mut usize) -> Result<(), KafkaError> {
+    fn attempt(&self, records: &[Out], read: Read<'_>, attempts: &mut usize) -> Result<(), KafkaError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -142,6 +152,14 @@ impl Sink {
                 break;
             }
             self.producer.poll(TURN);
+        }
+        let (topic, read) = read;
+        let mut offsets = TopicPartitionList::new();
+        for &(partition, next) in read {
+            offsets.add_partition_offset(topic, partition, Offset::Offset(next))?;
+        }
+        if offsets.count() > 0 {
+            self.producer.send_offsets_to_transaction(&offsets, &self.group, STEP)?;
         }
         // Whether a commit that was not answered holds, only another one tells: no abort here.
         while let Err(error) = self.producer.commit_transaction(STEP) {
@@ -188,9 +206,15 @@ impl Sink {
             (_, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) => {
                 Remedy::End(SinkError::Fenced { id: self.id.clone() })
             }
-            (_, Some(Code::MessageSizeTooLarge | Code::TopicAuthorizationFailed | Code::UnknownTopic)) => {
-                Remedy::End(SinkError::Refused(boxed()))
-            }
+            (
+                _,
+                Some(
+                    Code::MessageSizeTooLarge
+                    | Code::TopicAuthorizationFailed
+                    | Code::GroupAuthorizationFailed
+                    | Code::UnknownTopic,
+                ),
+            ) => Remedy::End(SinkError::Refused(boxed())),
             (KafkaError::Transaction(inner), _) if inner.txn_requires_abort() => Remedy::Abort,
             (KafkaError::Transaction(inner), _) if inner.is_retriable() => Remedy::Again,
             // Before the commit itself: not all is there yet.
