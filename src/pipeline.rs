@@ -16,7 +16,7 @@ pub mod kept;
 mod operators;
 mod pairs;
 pub mod watch;
-mod watchdog;
+pub mod watchdog;
 mod windows;
 
 use crate::cluster;
@@ -57,6 +57,8 @@ pub struct Service {
     pub processes: Option<(usize, Vec<String>)>,
     /// How long the flow may stand still although input waits.
     pub patience: Duration,
+    /// Where that is seen; for as many workers as the plan has.
+    pub pulse: Arc<Pulse>,
     /// Whether it is to end.
     pub stop: Box<dyn Fn() -> bool>,
 }
@@ -243,7 +245,7 @@ pub fn serve<E: From<RunError>>(
 ) -> Result<(), E> {
     let (sender, receiver) = sync_channel(QUEUE);
     let (plan, restored) = (plan.clone(), OnceLock::<Option<Arc<Restored>>>::new());
-    let Service { load, tail, processes, patience, stop } = service;
+    let Service { load, tail, processes, patience, pulse, stop } = service;
     let config = match processes {
         None => timely::CommunicationConfig::Process(plan.workers),
         Some((process, addresses)) => timely::CommunicationConfig::Cluster {
@@ -254,7 +256,7 @@ pub fn serve<E: From<RunError>>(
             zerocopy: false,
         },
     };
-    let (pulse, workers, alarm) = (Arc::new(Pulse::new(plan.workers)), plan.workers, sender.clone());
+    let (workers, alarm) = (plan.workers, sender.clone());
     let load = move |sender: &SyncSender<Message>| match load() {
         Ok(restored) => {
             let restored = Arc::new(restored);

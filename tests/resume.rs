@@ -11,6 +11,7 @@ use lwt::coupling;
 use lwt::dependencies::{Fact, Hysteresis};
 use lwt::model::{Fit, Order};
 use lwt::pipeline::kept::{Kept, Last, Restored};
+use lwt::pipeline::watchdog::Pulse;
 use lwt::pipeline::{self, Failure, Message, Method, Plan, RunError, Service, Tail};
 use lwt::simd::Simd;
 use lwt::simulate::{Params, Reading, Simulator};
@@ -102,6 +103,7 @@ fn run(log: &Arc<Log>, plan: &Plan, windows: usize, kept: &mut Kepts) -> Vec<Sai
         tail: Box::new(move |share, plan| -> Result<Tail, Failure> { Ok(tail(log.clone(), share, plan)) }),
         processes: None,
         patience: Duration::from_secs(60),
+        pulse: Arc::new(Pulse::new(plan.workers)),
         stop: Box::new(|| false),
     };
     let mut said = vec![];
@@ -179,6 +181,7 @@ fn a_flow_that_stands_still_is_ended() {
         tail: Box::new(open),
         processes: None,
         patience: Duration::from_secs(2),
+        pulse: Arc::new(Pulse::new(2)),
         stop: Box::new(|| false),
     };
     let ended = pipeline::serve(&plan, service, |message| match message {

@@ -123,11 +123,9 @@ impl Group {
     /// Ends those that still run: asks them to, and does not ask for ever.
     fn end(&mut self) -> io::Result<()> {
         for child in &mut self.0 {
-            if child.try_wait()?.is_none()
-                && let Some(pid) = Pid::from_raw(child.id() as i32)
-            {
+            if child.try_wait()?.is_none() {
                 // Whoever ends in this moment needs no signal.
-                let _ = kill_process(pid, Signal::TERM);
+                let _ = kill_process(Pid::from_child(child), Signal::TERM);
             }
         }
         for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {

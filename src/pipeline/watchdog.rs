@@ -26,15 +26,16 @@ pub struct Stalled {
 
 /// The signs of life of a process's workers.
 pub struct Pulse {
+    /// Of the workers, and at last of the caller.
     beats: Vec<AtomicU64>,
-    /// Whether the caller has a window in its hands: then it may be a broker that everybody waits for.
+    /// Whether the caller has a window in its hands: then the workers may wait for it, as long as it gives signs of life.
     busy: AtomicBool,
 }
 
 impl Pulse {
     /// Of `workers` workers.
     pub fn new(workers: usize) -> Self {
-        Pulse { beats: (0..workers).map(|_| AtomicU64::new(0)).collect(), busy: AtomicBool::new(false) }
+        Pulse { beats: (0..=workers).map(|_| AtomicU64::new(0)).collect(), busy: AtomicBool::new(false) }
     }
 
     /// The worker, one of this process, has got further.
@@ -42,6 +43,11 @@ impl Pulse {
         if let Some(beat) = self.beats.get(worker) {
             beat.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The caller, who has a window in its hands, waits for a broker, and has not gone to sleep over it.
+    pub fn beat_outside(&self) {
+        self.beat(self.beats.len() - 1);
     }
 
     /// Does `what` outside of the flow, which may have to wait for it.
@@ -58,9 +64,9 @@ impl Pulse {
         let mut seen: Vec<(u64, u64)> = self.beats.iter().map(|beat| (read(beat), 0)).collect();
         while look() {
             let busy = self.busy.load(Ordering::Relaxed);
-            for (beat, (last, still)) in self.beats.iter().zip(&mut seen) {
-                let now = read(beat);
-                *still = if busy || now != *last { 0 } else { *still + 1 };
+            for (i, (beat, (last, still))) in self.beats.iter().zip(&mut seen).enumerate() {
+                let (now, outside) = (read(beat), i + 1 == self.beats.len());
+                *still = if busy != outside || now != *last { 0 } else { *still + 1 };
                 *last = now;
             }
             if seen.iter().any(|(_, still)| *still >= patience) {
@@ -82,7 +88,11 @@ pub fn start(pulse: Arc<Pulse>, patience: Duration, sender: SyncSender<Message>)
     };
     let watch = move || {
         if pulse.watch(look, patience.as_secs().max(1)) {
-            let _ = sender.send(Message::Broken(Box::new(Stalled { patience })));
+            let stalled = Stalled { patience };
+            let _ = sender.try_send(Message::Broken(Box::new(stalled.clone())));
+            thread::sleep(2 * LOOK);
+            // Whoever should have heard it hangs, too: a panic ends the process.
+            panic!("{stalled}");
         }
     };
     thread::Builder::new().name("watchdog".into()).spawn(watch).map(drop)
@@ -105,6 +115,7 @@ mod tests {
         const BOTH: fn(&Pulse) = |pulse| (0..2).for_each(|worker| pulse.beat(worker));
         const ONE: fn(&Pulse) = |pulse| pulse.beat(1);
         const HANDS: fn(&Pulse) = |pulse| pulse.busy.store(true, Ordering::Relaxed);
+        const OUTSIDE: fn(&Pulse) = Pulse::beat_outside;
         const HANDED: fn(&Pulse) = |pulse| pulse.outside(|| ());
         for (happens, stuck) in [
             (&[NOTHING, NOTHING, NOTHING][..], true),
@@ -112,7 +123,8 @@ mod tests {
             (&[NOTHING, NOTHING, BOTH, NOTHING, NOTHING], false),
             (&[BOTH, NOTHING, NOTHING, NOTHING], true),
             (&[ONE, ONE, ONE], true),
-            (&[NOTHING, NOTHING, HANDS, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING], false),
+            (&[NOTHING, NOTHING, HANDS, NOTHING, OUTSIDE, NOTHING, NOTHING, OUTSIDE], false),
+            (&[NOTHING, HANDS, NOTHING, NOTHING, NOTHING], true),
             (&[HANDS, NOTHING, NOTHING, HANDED, NOTHING, NOTHING], true),
         ] {
             assert_eq!(barks(happens), stuck, "{}", happens.len());

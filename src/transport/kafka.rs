@@ -10,3 +10,4 @@ pub mod source;
 pub mod sink;
 pub mod state;
 pub mod follow;
+mod nudge;

@@ -145,7 +145,10 @@ impl Supervised {
 impl Drop for Supervised {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
+        let status = self.0.wait();
+        if !thread::panicking() {
+            assert!(status.unwrap().success(), "whoever is asked to end has not failed");
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod chaos;
+mod cluster;
 mod fleet;
+mod foreign;
 mod pipeline;
 mod security;
 mod service;

@@ -20,8 +20,8 @@ use crate::world::{client, lag, now_ms};
 const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3 };
 const WINDOWS: Windows = Windows { length_ms: 30_000, hop_ms: 3_000 };
 
-/// Some processes of some workers each.
-fn start(pipeline: &Pipeline, processes: usize, workers: usize) -> Vec<Child> {
+/// Some processes of some workers each. Those of a test that fails would go on, and end by themselves after a while.
+pub fn start(pipeline: &Pipeline, processes: usize, workers: usize) -> Vec<Child> {
     // Ports that are free now; whoever takes one in between makes the test fail, not pass.
     let free: Vec<TcpListener> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let hosts: Vec<String> = free.iter().map(|one| one.local_addr().unwrap().to_string()).collect();
@@ -40,13 +40,30 @@ fn start(pipeline: &Pipeline, processes: usize, workers: usize) -> Vec<Child> {
 }
 
 /// Kills one of the processes (SIGKILL): the others end by themselves.
-fn end(mut processes: Vec<Child>, which: usize) {
+pub fn end(mut processes: Vec<Child>, which: usize) {
     let which = which % processes.len();
     processes[which].kill().unwrap();
     let until_ms = now_ms() + 10_000;
     while processes.iter_mut().any(|process| process.try_wait().unwrap().is_none()) {
         assert!(now_ms() < until_ms, "a process goes on without its peer");
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Asks them to end (SIGTERM): they do so at once, and have not failed.
+pub fn stop(processes: Vec<Child>) {
+    for mut process in processes {
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let until_ms = now_ms() + 3_000;
+        let status = loop {
+            assert!(now_ms() < until_ms, "it does not end");
+            match process.try_wait().unwrap() {
+                Some(status) => break status,
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        assert!(status.success(), "{status}");
     }
 }
 
@@ -71,7 +88,7 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
     let last = pipeline.due(now_ms()) + 2 * WINDOWS.hop_ms;
     pipeline.wait_for(&client, last);
     let lag = lag(&client, &log, &pipeline.name);
-    end(running, 0);
+    stop(running);
     let undisturbed = Pipeline::new(broker, &log, FLEET, WINDOWS);
     let running = start(&undisturbed, 1, 4);
     undisturbed.wait_for(&client, last);

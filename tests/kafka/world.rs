@@ -83,8 +83,16 @@ pub fn message(host: &str, t_ms: i64, ppm: u32) -> Vec<u8> {
     .into_bytes()
 }
 
-/// All records of a topic that a reader of committed ones sees: partition, key and value.
-pub fn committed(client: &Client, topic: &str) -> Vec<(i32, String, Option<Vec<u8>>)> {
+/// What a record is: partition, key and value.
+type Seen = (i32, String, Option<Vec<u8>>);
+
+/// All records of a topic that a reader of committed ones sees.
+pub fn committed(client: &Client, topic: &str) -> Vec<Seen> {
+    // librdkafka may go to sleep over a change of leader.
+    (0..4).find_map(|_| read_committed(client, topic)).expect("the broker answers")
+}
+
+fn read_committed(client: &Client, topic: &str) -> Option<Vec<Seen>> {
     let own =
         [("group.id", "reader"), ("isolation.level", "read_committed"), ("enable.partition.eof", "true")];
     let consumer: BaseConsumer<Context> = client.create(&own).unwrap();
@@ -96,7 +104,7 @@ pub fn committed(client: &Client, topic: &str) -> Vec<(i32, String, Option<Vec<u
     consumer.assign(&list).unwrap();
     let mut seen = vec![];
     while open > 0 {
-        match consumer.poll(Duration::from_secs(60)).expect("the broker answers") {
+        match consumer.poll(Duration::from_secs(15))? {
             Ok(message) => {
                 let key = String::from_utf8(message.key().unwrap_or_default().to_vec()).unwrap();
                 seen.push((message.partition(), key, message.payload().map(<[u8]>::to_vec)));
@@ -105,7 +113,7 @@ pub fn committed(client: &Client, topic: &str) -> Vec<(i32, String, Option<Vec<u
             Err(_) => {}
         }
     }
-    seen
+    Some(seen)
 }
 
 /// How many records of a topic are behind what a group has committed, for each partition: what lag tools show.

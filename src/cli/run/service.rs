@@ -13,6 +13,7 @@ use crate::config::{Config, spell};
 use crate::dependencies::State;
 use crate::events;
 use crate::pipeline::kept::{Keeper, Kept, Last, Restored, of_state};
+use crate::pipeline::watchdog::Pulse;
 use crate::pipeline::{self, Failure, Load, Message, Open, Plan, Service, Tail, Window};
 use crate::simd::Simd;
 use crate::transport::kafka::client::Client;
@@ -35,18 +36,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A cluster that cannot be reached, topics that are missing, state of another pipeline, whatever stops a worker.
 pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clock) -> anyhow::Result<()> {
     let (stop, period_ms) = (Stop::on_signals(GRACE)?, config.period.unwrap_or(PERIOD).as_millis() as u64);
-    let told = |stop: &Stop| {
-        let stop = stop.clone();
-        Box::new(move || stop.is_told())
-    };
     let plan = session::plan(config, period_ms, true, Simd::detect())?;
     let client = Arc::new(Client::new(&config.kafka)?);
     client.connect()?;
+    let pulse = Arc::new(Pulse::new(plan.workers));
     let first = processes.as_ref().is_none_or(|(process, _)| *process == 0);
     let settings = settings(config, period_ms);
     let mut results = if first {
         look_at_topics(&client, config)?;
-        let sink = Sink::open(&client, &config.pipeline, told(&stop))?;
+        let sink = Sink::open(&client, &config.pipeline, asked(&stop, pulse.clone()))?;
         Some(Results::new(sink, config, period_ms, &settings))
     } else {
         None
@@ -56,7 +54,11 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
         tail: tail(client, config, period_ms, now_ms),
         processes,
         patience: config.stall,
-        stop: told(&stop),
+        pulse,
+        stop: {
+            let stop = stop.clone();
+            Box::new(move || stop.is_told())
+        },
     };
     let ended = pipeline::serve(&plan, service, |message| match (message, &mut results) {
         (Message::Broken(error), _) => Err(anyhow::anyhow!(error)),
@@ -69,6 +71,15 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
     });
     // Whoever is told to stop has not failed.
     if stop.is_told() { Ok(()) } else { ended }
+}
+
+/// Whether it is time to stop, asked by the sink while it waits: that is a sign of life.
+fn asked(stop: &Stop, pulse: Arc<Pulse>) -> Box<dyn Fn() -> bool> {
+    let stop = stop.clone();
+    Box::new(move || {
+        pulse.beat_outside();
+        stop.is_told()
+    })
 }
 
 /// Topics that are missing are an error, those that are otherwise not right a warning.

@@ -17,6 +17,12 @@ use super::trouble::{Context, Trouble};
 const PATIENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(250);
 
+/// What is set unless [kafka.properties] says otherwise.
+///
+/// When a leader dies librdkafka asks at once who leads now, mostly before there is a new one, and then not again for
+/// five minutes. A question takes a millisecond.
+const DEFAULTS: [(&str, &str); 1] = [("topic.metadata.refresh.interval.ms", "3000")];
+
 /// Something about a cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -64,6 +70,7 @@ pub enum ClientError {
 }
 
 /// The settings of a cluster, proved and with their secrets. Prints nothing of them.
+#[derive(Clone)]
 pub struct Client {
     config: ClientConfig,
     brokers: String,
@@ -78,6 +85,7 @@ impl Client {
     pub fn new(settings: &Settings) -> Result<Self, ClientError> {
         let (properties, secrets) = settings.resolve()?;
         let mut config = ClientConfig::new();
+        config.extend(DEFAULTS.map(|(name, value)| (name.to_string(), value.to_string())));
         config.extend(properties);
         config.set_log_level(RDKafkaLogLevel::Error);
         let client = Client { config, brokers: settings.brokers.clone(), secrets };

@@ -1,5 +1,6 @@
 //! The records of a topic as they are committed, for those who watch.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -8,6 +9,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Client, ClientError};
+use super::nudge;
 use super::source::begins;
 use super::state::{may_pass, partitions};
 use super::trouble::Context;
@@ -26,7 +28,12 @@ pub struct Follower<'a> {
     client: &'a Client,
     consumer: BaseConsumer<Context>,
     topic: String,
+    /// How often in a row nothing came.
+    silent: Cell<u32>,
 }
+
+/// How long a broker may take to say where a topic ends.
+const REQUEST: Duration = Duration::from_secs(5);
 
 impl<'a> Follower<'a> {
     /// Begins with the first record of `topic` that was appended at or after `from_ms`, without it with the
@@ -35,7 +42,8 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// A topic that is not there, brokers that do not answer, or refuse.
     pub fn open(client: &'a Client, topic: &str, from_ms: Option<i64>) -> Result<Self, ClientError> {
-        let follower = Follower { client, consumer: client.create(&PROPERTIES)?, topic: topic.into() };
+        let consumer = client.create(&PROPERTIES)?;
+        let follower = Follower { client, consumer, topic: topic.into(), silent: Cell::new(0) };
         follower.assign(from_ms).map_err(|error| follower.failed(error))?;
         Ok(follower)
     }
@@ -58,11 +66,30 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// When there is nothing more to be read: deleted, or forbidden.
     pub fn next(&self, patience: Duration) -> Result<Option<Vec<u8>>, ClientError> {
-        match self.consumer.poll(patience) {
+        let polled = self.consumer.poll(patience);
+        self.silent.set(if polled.is_none() { self.silent.get() + 1 } else { 0 });
+        match polled {
             Some(Ok(message)) => Ok(message.payload().map(<[u8]>::to_vec)),
             Some(Err(error)) if !may_pass(&error) => Err(self.failed(error)),
+            None if self.silent.get() >= nudge::PATIENCE => {
+                self.silent.set(0);
+                self.nudge().map_err(|error| self.failed(error))?;
+                Ok(None)
+            }
             Some(Err(_)) | None => Ok(None),
         }
+    }
+
+    /// Where there is more than we have got, begins anew.
+    fn nudge(&self) -> Result<(), KafkaError> {
+        for one in self.consumer.position()?.elements() {
+            let (Offset::Offset(next), partition) = (one.offset(), one.partition()) else { continue };
+            let end = self.consumer.fetch_watermarks(&self.topic, partition, REQUEST);
+            if end.is_ok_and(|(_, end)| end > next) {
+                nudge::begin_anew(&self.consumer, &self.topic, partition, next)?;
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, error: KafkaError) -> ClientError {

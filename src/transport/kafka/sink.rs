@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -13,6 +13,9 @@ use super::trouble::Context;
 
 /// How long one step may take before it is said and tried again.
 const STEP: Duration = Duration::from_secs(10);
+
+/// How often an abort is tried. When the coordinator's leader changes librdkafka may never finish it.
+const ABORTS: usize = 2;
 
 /// How long the answers to records are waited for at a time.
 const TURN: Duration = Duration::from_millis(5);
@@ -69,9 +72,10 @@ enum Remedy {
 
 /// Writes transactions, one after the other.
 pub struct Sink {
+    client: Client,
     producer: BaseProducer<Context>,
-    /// The group in whose name it says how far samples have been read: tools that show lag look there.
-    group: ConsumerGroupMetadata,
+    /// Says, in the name of a group that nobody joins, how far samples have been read: tools that show lag look there.
+    reader: BaseConsumer<Context>,
     id: String,
     stop: Box<dyn Fn() -> bool>,
 }
@@ -87,58 +91,73 @@ impl Sink {
         transactional_id: &str,
         stop: Box<dyn Fn() -> bool>,
     ) -> Result<Sink, SinkError> {
-        // A broker that is back is found within a second, not within ten.
-        let own = [
-            ("transactional.id", transactional_id),
-            ("linger.ms", "5"),
-            ("reconnect.backoff.max.ms", "1000"),
-        ];
-        let consumer: BaseConsumer<Context> = client.create(&[("group.id", transactional_id)])?;
-        let group = consumer.group_metadata().ok_or(ClientError::Make { what: "it has no group".into() })?;
-        let sink = Sink { producer: client.create(&own)?, group, id: transactional_id.into(), stop };
+        let producer = producer(client, transactional_id)?;
+        let reader = client.create(&[("group.id", transactional_id), ("enable.auto.commit", "false")])?;
+        let sink = Sink { client: client.clone(), producer, reader, id: transactional_id.into(), stop };
+        sink.begin()?;
+        Ok(sink)
+    }
+
+    /// Fences off whoever wrote before, and aborts what was left open.
+    fn begin(&self) -> Result<(), SinkError> {
         let mut attempts = 0;
-        while let Err(error) = sink.producer.init_transactions(STEP) {
-            if let Remedy::End(end) = sink.judge(&error) {
-                let what = format!("write as the transactional.id {transactional_id}");
+        while let Err(error) = self.producer.init_transactions(STEP) {
+            if let Remedy::End(end) = self.judge(&error) {
+                let what = format!("write as the transactional.id {}", self.id);
                 return Err(if let SinkError::Fatal(_) = end {
-                    client.failed(&what, error).into()
+                    self.client.failed(&what, error).into()
                 } else {
                     end
                 });
             }
             // What does not pass by itself: a wrong password is no broker that is away.
-            match client.connect() {
+            match self.client.connect() {
                 Err(ClientError::Reach { trouble, .. }) if trouble.may_pass() => {}
                 Err(other) => return Err(other.into()),
                 Ok(_) => {}
             }
-            sink.pause(&mut attempts, "begin to write", &error)?;
+            self.pause(&mut attempts, "begin to write", &error)?;
         }
-        Ok(sink)
+        Ok(())
     }
 
-    /// Writes `records` in one transaction, and with them how far a topic has been `read`. What may pass is waited for,
+    /// Writes `records` in one transaction, and then says how far a topic has been `read`. What may pass is waited for,
     /// however long it takes.
     ///
     /// # Errors
     /// When nothing can be written any more: whether the records were written or not, the process must end.
     pub fn commit(&mut self, records: &[Out], read: Read<'_>) -> Result<(), SinkError> {
         let mut attempts = 0;
-        while let Err(error) = self.attempt(records, read, &mut attempts) {
+        while let Err(error) = self.attempt(records, &mut attempts) {
             match self.judge(&error) {
                 Remedy::End(end) => return Err(end),
                 Remedy::Again | Remedy::Abort => self.abort(&mut attempts)?,
             }
             self.pause(&mut attempts, "write", &error)?;
         }
+        self.tell(read);
         Ok(())
+    }
+
+    /// Says how far a topic has been read: for those who look, not for us, so nothing waits for it. In the transaction it
+    /// would be waited for: librdkafka 2.12 does so for ever when the group's coordinator dies.
+    fn tell(&self, (topic, read): Read<'_>) {
+        let mut offsets = TopicPartitionList::new();
+        let added = read.iter().try_for_each(|&(partition, next)| {
+            offsets.add_partition_offset(topic, partition, Offset::Offset(next))
+        });
+        if added.is_ok() && offsets.count() > 0 {
+            let _ = self.reader.commit(&offsets, CommitMode::Async);
+        }
+        // Hears the answers to what was said before.
+        while self.reader.poll(Duration::ZERO).is_some() {}
     }
 
     /// One transaction.
     ///
     /// # Errors
     /// What calls for an abort, or for the end.
-    fn attempt(&self, records: &[Out], read: Read<'_>, attempts: &mut usize) -> Result<(), KafkaError> {
+    fn attempt(&self, records: &[Out], attempts: &mut usize) -> Result<(), KafkaError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -152,14 +171,6 @@ impl Sink {
                 break;
             }
             self.producer.poll(TURN);
-        }
-        let (topic, read) = read;
-        let mut offsets = TopicPartitionList::new();
-        for &(partition, next) in read {
-            offsets.add_partition_offset(topic, partition, Offset::Offset(next))?;
-        }
-        if offsets.count() > 0 {
-            self.producer.send_offsets_to_transaction(&offsets, &self.group, STEP)?;
         }
         // Whether a commit that was not answered holds, only another one tells: no abort here.
         while let Err(error) = self.producer.commit_transaction(STEP) {
@@ -186,16 +197,19 @@ impl Sink {
         Ok(())
     }
 
-    fn abort(&self, attempts: &mut usize) -> Result<(), SinkError> {
+    /// Takes back what was begun, if need be with a new producer: to begin anew is to abort, too.
+    fn abort(&mut self, attempts: &mut usize) -> Result<(), SinkError> {
         // Before librdkafka 2.16 an abort of which the brokers know nothing yet is fatal.
         let _ = self.producer.flush(STEP);
-        while let Err(error) = self.producer.abort_transaction(STEP) {
+        for _ in 0..ABORTS {
+            let Err(error) = self.producer.abort_transaction(STEP) else { return Ok(()) };
             match self.judge(&error) {
                 Remedy::Again | Remedy::Abort => self.pause(attempts, "abort a transaction", &error)?,
                 Remedy::End(end) => return Err(end),
             }
         }
-        Ok(())
+        self.producer = producer(&self.client, &self.id)?;
+        self.begin()
     }
 
     fn judge(&self, error: &KafkaError) -> Remedy {
@@ -241,4 +255,11 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+/// A producer of transactions.
+fn producer(client: &Client, transactional_id: &str) -> Result<BaseProducer<Context>, ClientError> {
+    // A broker that is back is found within a second, not within ten.
+    let reconnect = ("reconnect.backoff.max.ms", "1000");
+    client.create(&[("transactional.id", transactional_id), ("linger.ms", "5"), reconnect])
 }

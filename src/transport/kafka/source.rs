@@ -11,6 +11,7 @@ use rdkafka::message::{Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Client, ClientError};
+use super::nudge;
 use super::probe::{Answer, Probe};
 use super::trouble::Context;
 use crate::transport::intake::{Intake, Record};
@@ -134,6 +135,9 @@ struct Partition {
     next: i64,
     /// The end, as last heard of.
     end: i64,
+    /// Whether there was nothing when it was looked at last, and how often the brokers have said since that there is.
+    dry: bool,
+    still: u32,
     intake: Intake,
 }
 
@@ -223,13 +227,15 @@ impl Source {
     /// Some records of the partition at `at`, until its open pane is past `last`; gives their bytes.
     fn turn(&mut self, at: usize, last: u64, batch: &mut Batch) -> Result<usize, SourceError> {
         let Source { partitions, topic, consumer, .. } = self;
-        let Partition { number, queue, next, intake, .. } = &mut partitions[at];
+        let Partition { number, queue, next, intake, dry, .. } = &mut partitions[at];
         let (partition, mut bytes) = (*number, 0);
         for _ in 0..TURN {
             if intake.open() > last {
                 break;
             }
-            let Some(event) = queue.poll(Duration::ZERO) else { break };
+            let event = queue.poll(Duration::ZERO);
+            *dry = event.is_none();
+            let Some(event) = event else { break };
             let message = match event {
                 Ok(message) => message,
                 Err(error) => {
@@ -274,6 +280,15 @@ impl Source {
             if end <= partition.next {
                 partition.intake.idle(asked_ms);
             }
+            partition.still = if partition.dry && end > partition.next { partition.still + 1 } else { 0 };
+            if partition.still >= nudge::PATIENCE {
+                partition.still = 0;
+                let begun = nudge::begin_anew(&self.consumer, &self.topic, number, partition.next);
+                begun.map_err(|error| SourceError::Read {
+                    topic: self.topic.clone(),
+                    source: Box::new(error),
+                })?;
+            }
         }
         match partitions {
             Some(partitions) if partitions > self.known => self.grow(partitions),
@@ -302,7 +317,7 @@ impl Source {
             let queue = self.consumer.split_partition_queue(&self.topic, number);
             let queue = queue.ok_or(KafkaError::ClientCreation("a partition has no queue".into()))?;
             let intake = Intake::new(self.grid, self.open);
-            self.partitions.push(Partition { number, queue, next, end: next, intake });
+            self.partitions.push(Partition { number, queue, next, end: next, dry: false, still: 0, intake });
         }
         if begins.is_empty() { Ok(()) } else { self.consumer.incremental_assign(&list) }
     }

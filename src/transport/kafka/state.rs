@@ -14,8 +14,9 @@ use super::trouble::Context;
 /// How long a broker may take for one request.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// How long nothing at all may come before we give up: brokers that restart are back within 20 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long nothing at all may come before we begin anew, and how often we do: brokers that restart are back within 20 s.
+const PATIENCE: Duration = Duration::from_secs(15);
+const TIMES: usize = 4;
 
 const PROPERTIES: [(&str, &str); 6] = [
     // Needed to read at all. Nothing is committed, and nobody joins it.
@@ -35,7 +36,10 @@ const PROPERTIES: [(&str, &str); 6] = [
 /// # Errors
 /// A topic that is not there, brokers that do not answer, or refuse.
 pub fn load(client: &Client, topic: &str) -> Result<BTreeMap<String, Vec<u8>>, ClientError> {
-    read(client, topic).map_err(|error| client.failed(&format!("read the topic {topic}"), error))?
+    let silent = KafkaError::MessageConsumption(Code::OperationTimedOut);
+    let mut read = (0..TIMES).map(|_| read(client, topic));
+    let read = read.find(|read| read.as_ref().err() != Some(&silent)).unwrap_or(Err(silent));
+    read.map_err(|error| client.failed(&format!("read the topic {topic}"), error))?
 }
 
 fn read(client: &Client, topic: &str) -> Result<Result<BTreeMap<String, Vec<u8>>, ClientError>, KafkaError> {

@@ -102,13 +102,6 @@ impl Context {
         self.seen.lock().map_or(None, |seen| seen.clone())
     }
 
-    /// Forgets the trouble: it has passed.
-    pub fn forget(&self) {
-        if let Ok(mut seen) = self.seen.lock() {
-            *seen = None;
-        }
-    }
-
     fn note(&self, trouble: Trouble, reason: &str) {
         let Ok(mut seen) = self.seen.lock() else { return };
         if seen.as_ref().is_none_or(|(before, _)| *before < trouble) {
