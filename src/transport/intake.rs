@@ -36,15 +36,17 @@ pub struct Batch {
     pub records: u64,
     /// The records that are still to be read, as far as is known.
     pub lag: u64,
+    /// How long ago the next of them was appended, at most; of the partition that is furthest behind.
+    pub lag_ms: i64,
 }
 
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, open, records, lag } = self;
+        let Batch { samples, dead, open, records, lag, lag_ms } = self;
         samples.clear();
         dead.clear();
-        (*open, *records, *lag) = (0, 0, 0);
+        (*open, *records, *lag, *lag_ms) = (0, 0, 0, 0);
     }
 }
 
@@ -99,6 +101,11 @@ impl Intake {
     /// The first pane that is not complete.
     pub fn open(&self) -> u64 {
         self.mark.open().max(self.floor)
+    }
+
+    /// What was appended before it has been read; none before the first record.
+    pub fn read_ms(&self) -> Option<i64> {
+        self.mark.read_ms()
     }
 
     /// The partition held nothing more when the wall clock said `now_ms`.

@@ -1,5 +1,7 @@
 //! Records -> Kafka, a transaction at a time: all of them are seen, or none.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -63,6 +65,7 @@ enum Remedy {
 pub struct Sink {
     producer: BaseProducer<Context>,
     id: String,
+    retries: Arc<AtomicU64>,
 }
 
 impl Sink {
@@ -78,7 +81,8 @@ impl Sink {
             ("linger.ms", "5"),
             ("reconnect.backoff.max.ms", "1000"),
         ];
-        let sink = Sink { producer: client.create(&own)?, id: transactional_id.into() };
+        let sink =
+            Sink { producer: client.create(&own)?, id: transactional_id.into(), retries: Arc::default() };
         let mut attempts = 0;
         while let Err(error) = sink.producer.init_transactions(STEP) {
             if let Remedy::End(end) = sink.judge(&error) {
@@ -95,9 +99,14 @@ impl Sink {
                 Err(other) => return Err(other.into()),
                 Ok(_) => {}
             }
-            pause(&mut attempts, "begin to write", &error);
+            sink.pause(&mut attempts, "begin to write", &error);
         }
         Ok(sink)
+    }
+
+    /// How often a step had to be tried again so far; it counts on while a commit waits.
+    pub fn retries(&self) -> Arc<AtomicU64> {
+        self.retries.clone()
     }
 
     /// Writes `records` in one transaction. What may pass is waited for, however long it takes.
@@ -111,7 +120,7 @@ impl Sink {
                 Remedy::End(end) => return Err(end),
                 Remedy::Again | Remedy::Abort => self.abort(&mut attempts)?,
             }
-            pause(&mut attempts, "write", &error);
+            self.pause(&mut attempts, "write", &error);
         }
         Ok(())
     }
@@ -138,7 +147,7 @@ impl Sink {
         // Whether a commit that was not answered holds, only another one tells: no abort here.
         while let Err(error) = self.producer.commit_transaction(STEP) {
             match self.judge(&error) {
-                Remedy::Again => pause(attempts, "commit", &error),
+                Remedy::Again => self.pause(attempts, "commit", &error),
                 _ => return Err(error),
             }
         }
@@ -164,7 +173,7 @@ impl Sink {
         let _ = self.producer.flush(STEP);
         while let Err(error) = self.producer.abort_transaction(STEP) {
             match self.judge(&error) {
-                Remedy::Again | Remedy::Abort => pause(attempts, "abort a transaction", &error),
+                Remedy::Again | Remedy::Abort => self.pause(attempts, "abort a transaction", &error),
                 Remedy::End(end) => return Err(end),
             }
         }
@@ -191,11 +200,12 @@ impl Sink {
             _ => Remedy::End(SinkError::Fatal(boxed())),
         }
     }
-}
 
-/// Says what went wrong, and waits a little longer each time.
-fn pause(attempts: &mut usize, what: &str, error: &KafkaError) {
-    eprintln!("lwt: cannot {what} yet, trying again: {error}");
-    thread::sleep(Duration::from_millis(PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)]));
-    *attempts += 1;
+    /// Says what went wrong, and waits a little longer each time.
+    fn pause(&self, attempts: &mut usize, what: &str, error: &KafkaError) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%error, attempts, "cannot {what} yet, trying again");
+        thread::sleep(Duration::from_millis(PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)]));
+        *attempts += 1;
+    }
 }

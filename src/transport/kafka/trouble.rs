@@ -8,6 +8,9 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use tracing::{debug, info, warn};
+
+use super::settings::without;
 
 /// Why a cluster does not let us in, the most telling last: what comes later in this list says more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -90,13 +93,19 @@ impl Trouble {
 }
 
 /// What every client of ours tells librdkafka to call: keeps the most telling trouble since the last good
-/// word, and prints nothing.
+/// word, and hands on what librdkafka logs, without what is to be hidden.
 #[derive(Default)]
 pub struct Context {
+    secrets: Vec<String>,
     seen: Mutex<Option<(Trouble, String)>>,
 }
 
 impl Context {
+    /// Of a client that has these secrets.
+    pub fn hiding(secrets: &[String]) -> Self {
+        Context { secrets: secrets.to_vec(), ..Context::default() }
+    }
+
     /// The most telling trouble so far, and librdkafka's words for it (which may hold what is to be hidden).
     pub fn trouble(&self) -> Option<(Trouble, String)> {
         self.seen.lock().map_or(None, |seen| seen.clone())
@@ -118,7 +127,19 @@ impl Context {
 }
 
 impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let message = without(message, &self.secrets.iter().map(String::as_str).collect::<Vec<_>>());
+        match level {
+            // What ends us we say ourselves: librdkafka tries again for ever.
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => warn!(facility, "librdkafka: {message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "librdkafka: {message}"),
+            RDKafkaLogLevel::Debug => debug!(facility, "librdkafka: {message}"),
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(trouble) = Trouble::of(error.rdkafka_error_code(), reason) {
