@@ -20,6 +20,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use crate::common::kafka::{Broker, broker, unique};
 use crate::world::{client, committed, now_ms};
 
+mod seen;
+
 const VMS: usize = 24;
 const PARTITIONS: usize = 3;
 /// Windows of 30 s that slide by 3 s, of samples of 100 ms.
@@ -128,6 +130,7 @@ impl<'a> Pipeline<'a> {
             "window.length=30s".into(),
             format!("window.hop={HOP_MS}ms"),
             format!("topics.partitions={PARTITIONS}"),
+            "serve.listen=127.0.0.1:0".into(),
         ];
         for pair in set {
             command.args(["--set", &pair]);
