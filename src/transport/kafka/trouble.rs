@@ -106,6 +106,11 @@ impl Context {
         Context { secrets: secrets.to_vec(), ..Context::default() }
     }
 
+    /// What of librdkafka's words may be shown.
+    fn shown(&self, message: &str) -> String {
+        without(message, &self.secrets.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// The most telling trouble so far, and librdkafka's words for it (which may hold what is to be hidden).
     pub fn trouble(&self) -> Option<(Trouble, String)> {
         self.seen.lock().map_or(None, |seen| seen.clone())
@@ -128,8 +133,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let message = without(message, &self.secrets.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = self.shown(message);
         match level {
+            // Producers and consumers are made of the same properties.
+            RDKafkaLogLevel::Warning if facility == "CONFWARN" => debug!(facility, "librdkafka: {message}"),
             // What ends us we say ourselves: librdkafka tries again for ever.
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -154,4 +161,15 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_get_into_the_log() {
+        let context = Context::hiding(&["s3cret".into(), "s3cret2".into()]);
+        assert_eq!(context.shown("user bob, password s3cret2/s3cret"), "user bob, password …/…");
+    }
 }
