@@ -48,6 +48,8 @@ pub struct Results {
     frontier_age: Real,
     /// The end of the last window; before the first one when the process started.
     frontier_ms: AtomicI64,
+    /// When the last window was committed.
+    written_ms: AtomicI64,
     /// The retries of the one who writes.
     retried: OnceLock<Arc<AtomicU64>>,
 }
@@ -71,7 +73,7 @@ impl Results {
             ),
             compute: list.seconds(
                 "lwt_window_compute",
-                "From when this process had read all of a window to its result",
+                "From when this process had read all of a window, and written the one before, to its result",
                 Histogram::new(WORK_S),
             ),
             transaction: list.seconds(
@@ -92,6 +94,7 @@ impl Results {
                 Real::default(),
             ),
             frontier_ms: AtomicI64::new(about.start_ms),
+            written_ms: AtomicI64::new(0),
             retried: OnceLock::new(),
         }
     }
@@ -112,7 +115,9 @@ impl Results {
         let pane = (end_ms / self.hop_ms - 1).max(0) as u64;
         let closed = workers.iter().map(|worker| worker.closed_ms(pane)).collect::<Option<Vec<i64>>>();
         if let Some(last_ms) = closed.and_then(|closed| closed.into_iter().max()) {
-            self.compute.observe(seconds(now_ms - last_ms));
+            // While the one before was written nobody looked.
+            let from_ms = last_ms.max(self.written_ms.load(Ordering::Relaxed));
+            self.compute.observe(seconds(now_ms - from_ms));
         }
     }
 
@@ -132,6 +137,7 @@ impl Results {
         {
             self.vms.get_or_create(&[("state", state.into())]).set(n as i64);
         }
+        self.written_ms.store(done_ms, Ordering::Relaxed);
         self.frontier_ms.store(*end_ms, Ordering::Relaxed);
         self.hold(state);
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::dependencies::{Fact, State};
 use crate::pipeline::{Summary, Window};
 use crate::transport::kafka::source::Batch;
-use crate::types::{DeadLetter, HostId, Reason, Samples, VmId};
+use crate::types::{DeadLetter, Reason, VmId};
 
 fn metrics(publishes: bool) -> Metrics {
     Metrics::new(&About { engine: "coupling", hop_ms: 1_000, workers: 2..4, publishes, start_ms: 500 })
@@ -17,8 +17,7 @@ fn check(page: &str, lines: &[&str], absent: &[&str]) {
 }
 
 fn batch(open: u64) -> Batch {
-    let run = |n| Samples { vm: VmId::new("v"), host: HostId::new("h"), first: 0, cpu_ppm: vec![0; n] };
-    Batch { samples: vec![run(3), run(4)], records: 2, lag: 7, lag_ms: 1_500, open, ..Batch::default() }
+    Batch { records: 2, values: 7, lag: 7, lag_ms: 1_500, open, ..Batch::default() }
 }
 
 #[test]
@@ -96,14 +95,21 @@ fn what_is_published_is_counted() {
 #[test]
 fn computing_begins_when_all_was_read() {
     let metrics = metrics(true);
-    for (worker, open, at_ms) in [(2, 9, 100), (3, 9, 150), (3, 10, 200), (2, 11, 260), (3, 11, 300)] {
+    for (worker, open, at_ms) in [(2, 9, 100), (3, 9, 150), (3, 10, 200), (2, 11, 250), (3, 11, 300)] {
         metrics.worker(worker).unwrap().read(&batch(open), at_ms);
     }
-    // Pane 9: worker 2 closed it at 260, with pane 10; worker 3 at 200.
+    // Pane 9: worker 2 closed it at 250, with pane 10; worker 3 at 200.
     metrics.computed(10_000, 500);
-    check(&metrics.encode(0), &["lwt_window_compute_seconds_sum 0.24"], &[]);
+    check(&metrics.encode(0), &["lwt_window_compute_seconds_sum 0.25"], &[]);
     metrics.computed(12_000, 900);
     check(&metrics.encode(0), &["lwt_window_compute_seconds_count 1"], &[]);
+    // What waited for a transaction that ended at 375 took 0.125 s.
+    let window = Window { end: 9, changes: vec![], summary: Summary::default(), kept: vec![] };
+    let (window, state) = (&window, &State::default());
+    let published = Published { window, state, end_ms: 9_000, written_ms: (300, 375) };
+    metrics.results().unwrap().published(&published);
+    metrics.computed(10_000, 500);
+    check(&metrics.encode(0), &["lwt_window_compute_seconds_sum 0.375"], &[]);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Worker {
         self.reads.store(true, Ordering::Relaxed);
         if batch.records > 0 {
             self.records.inc_by(batch.records);
-            self.samples.inc_by(batch.samples.iter().map(|run| run.cpu_ppm.len() as u64).sum());
+            self.samples.inc_by(batch.values);
         }
         self.lag_records.set(batch.lag as i64);
         self.lag_seconds.set(seconds(batch.lag_ms));

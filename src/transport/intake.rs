@@ -34,6 +34,8 @@ pub struct Batch {
     pub open: u64,
     /// The records.
     pub records: u64,
+    /// How many values the samples have.
+    pub values: u64,
     /// The records that are still to be read, as far as is known.
     pub lag: u64,
     /// How long ago the next of them was appended, at most; of the partition that is furthest behind.
@@ -43,10 +45,10 @@ pub struct Batch {
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, open, records, lag, lag_ms } = self;
+        let Batch { samples, dead, open, records, values, lag, lag_ms } = self;
         samples.clear();
         dead.clear();
-        (*open, *records, *lag, *lag_ms) = (0, 0, 0, 0);
+        (*open, *records, *values, *lag, *lag_ms) = (0, 0, 0, 0, 0);
     }
 }
 
@@ -150,7 +152,9 @@ impl Intake {
             batch.dead.push((record.letter(Reason::Late, &more), open));
         }
         let speaker = self.names.speaker(&message.host, record.append_ms)?;
+        let before = batch.samples.len();
         let refused = samples(&message, speaker, &span, late, batch);
+        batch.values += ((batch.samples.len() - before) * (span.ticks - late)) as u64;
         for (reason, (first, count)) in refused {
             let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
             let more = format!(", host {:?}, VM {first:?}{others}", message.host);
