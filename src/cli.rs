@@ -21,6 +21,8 @@ mod progress;
 mod run;
 mod session;
 mod simulate;
+mod stop;
+mod supervise;
 mod topics;
 mod watch;
 
@@ -42,6 +44,7 @@ enum Command {
     Demo(demo::Args),
     Analyze(Box<analyze::Args>),
     Run(run::Args),
+    Supervise(supervise::Args),
     Explain(explain::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
@@ -95,6 +98,7 @@ fn dispatch(command: Command, raw: RawConfig, now_ms: Clock) -> anyhow::Result<(
         Command::Demo(args) => demo::run(&args, raw, &mut out)?,
         Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
         Command::Run(args) => run::run(&args, raw, now_ms, &mut out)?,
+        Command::Supervise(args) => supervise::run(&args)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,

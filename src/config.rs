@@ -100,6 +100,11 @@ pub const KEYS: &[Key] = &[
     key("engine.hysteresis", "2/3", "M/N: a change counts when M of the last N windows say so"),
     key("engine.workers", "1", "worker threads"),
     key(
+        "engine.stall",
+        "5m",
+        "over Kafka a process ends when its input has waited for so long and nothing moved; longer than a window takes",
+    ),
+    key(
         "serve.listen",
         "127.0.0.1:7890",
         "where lwt run over Kafka serves /metrics, /healthz and /readyz; of several processes (-n) the I-th at port + I; or off",
@@ -204,6 +209,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: Log,
+    /// How long the flow may stand still although input waits.
+    pub stall: Duration,
 }
 
 impl RawConfig {
@@ -349,6 +356,7 @@ impl RawConfig {
                 format: read.get("log.format", log::format),
                 level: read.get("log.level", log::level),
             },
+            stall: read.get("engine.stall", value::duration),
         };
         read.finish()?;
         fits::check(&config, self)?;

@@ -2,8 +2,9 @@
 //! timely and differential-dataflow. [`run`] starts the workers, feeds the first of them and hands what
 //! comes out to the caller, in order.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use timely::communication::WorkerGuards;
@@ -15,6 +16,7 @@ pub mod kept;
 mod operators;
 mod pairs;
 pub mod watch;
+mod watchdog;
 mod windows;
 
 use crate::cluster;
@@ -28,6 +30,7 @@ use crate::transport::kafka::source;
 use crate::types::{DeadLetter, Tick, VmId};
 use crate::window;
 use kept::{Change, Kept, Restored};
+use watchdog::Pulse;
 
 /// Where samples come from: each call appends some to the batch.
 pub type Feed = Box<dyn FnMut(&mut Batch) -> Result<Progress, ReadError> + Send>;
@@ -52,6 +55,10 @@ pub struct Service {
     pub tail: Box<Open>,
     /// The processes that work together, as `host:port`, and which of them this is.
     pub processes: Option<(usize, Vec<String>)>,
+    /// How long the flow may stand still although input waits.
+    pub patience: Duration,
+    /// Whether it is to end.
+    pub stop: Box<dyn Fn() -> bool>,
 }
 
 /// How the flow is run: each stage's parameters.
@@ -149,6 +156,9 @@ pub struct Window {
     pub summary: Summary,
     /// What changed of what is kept for the next start.
     pub kept: Vec<Change>,
+    /// Partitions of the log, each with the offset up to which it had been read when the window was complete. Unlike the
+    /// rest it differs from run to run.
+    pub read: Vec<(i32, i64)>,
 }
 
 /// What one window looked like, before hysteresis.
@@ -221,12 +231,11 @@ pub fn run<E: From<RunError>>(
     Ok(())
 }
 
-/// Runs the flow over a log until something fails, handing each message to `each`. Only the first process is told of
-/// windows.
+/// Runs the flow over a log until it is told to stop or something fails, handing each message to `each`. Only the first
+/// process is told of windows. The workers still run afterwards: the process must end.
 ///
 /// # Errors
-/// When workers cannot be started or one cannot go on, and whatever `each` returns. The workers still run then: the
-/// process must end.
+/// When workers cannot be started or one cannot go on, and whatever `each` returns.
 pub fn serve<E: From<RunError>>(
     plan: &Plan,
     service: Service,
@@ -234,17 +243,19 @@ pub fn serve<E: From<RunError>>(
 ) -> Result<(), E> {
     let (sender, receiver) = sync_channel(QUEUE);
     let (plan, restored) = (plan.clone(), OnceLock::<Option<Arc<Restored>>>::new());
-    let config = match &service.processes {
+    let Service { load, tail, processes, patience, stop } = service;
+    let config = match processes {
         None => timely::CommunicationConfig::Process(plan.workers),
         Some((process, addresses)) => timely::CommunicationConfig::Cluster {
             threads: plan.workers,
-            process: *process,
-            addresses: addresses.clone(),
+            process,
+            addresses,
             report: false,
             zerocopy: false,
         },
     };
-    let load = move |service: &Service, sender: &SyncSender<Message>| match (service.load)() {
+    let (pulse, workers, alarm) = (Arc::new(Pulse::new(plan.workers)), plan.workers, sender.clone());
+    let load = move |sender: &SyncSender<Message>| match load() {
         Ok(restored) => {
             let restored = Arc::new(restored);
             let _ = sender.send(Message::Restored(restored.clone()));
@@ -255,20 +266,33 @@ pub fn serve<E: From<RunError>>(
             None
         }
     };
+    let life = pulse.clone();
     let work = move |worker: &mut timely::worker::Worker| {
         // Those who cannot go on wait for the end of the process.
-        let resume = restored.get_or_init(|| load(&service, &sender)).clone();
+        let resume = restored.get_or_init(|| load(&sender)).clone();
         while resume.is_none() {
             std::thread::park();
         }
-        driver::tail(worker, &Plan { resume, ..plan.clone() }, &service, &sender);
+        let place = worker.index() % workers;
+        let port = driver::Port { tail: &tail, sender: &sender, beat: &|| life.beat(place) };
+        driver::tail(worker, &Plan { resume, ..plan.clone() }, &port);
     };
     let guards = timely::execute(configured(config), work).map_err(RunError::Start)?;
-    let outcome = forward(receiver, &mut each);
     // Waiting for workers that never end would be for ever.
     std::mem::forget(guards);
-    outcome
+    watchdog::start(pulse.clone(), patience, alarm).map_err(|error| RunError::Start(error.to_string()))?;
+    while !stop() {
+        match receiver.recv_timeout(LOOK_UP) {
+            Ok(message) => pulse.outside(|| each(message))?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    Ok(())
 }
+
+/// How often somebody who waits looks up whether it is time to stop: a person takes that for at once.
+const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// Messages between the first worker and the caller: a window's differences each at most, so the worker may
 /// be a few windows ahead of whoever prints them.

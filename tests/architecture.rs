@@ -69,6 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["cluster", "simulate"]),
     ("rand_distr", &["simulate"]),
     ("rdkafka", &["transport::kafka"]),
+    ("rustix", &["cli"]),
     (
         "serde",
         &[
@@ -85,6 +86,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("serde_json", &["cli", "evaluate", "events", "pipeline", "simulate", "transport"]),
+    ("signal_hook", &["cli"]),
     ("statrs", &["coupling"]),
     ("strsim", &["cli", "config"]),
     (
@@ -298,7 +300,13 @@ fn every_metric_that_dashboards_and_alerts_name_exists() {
     let batch = lwt::transport::kafka::source::Batch { open: 1, ..Default::default() };
     metrics.worker(0).unwrap().read(&batch, 1000);
     let state = lwt::dependencies::State::default();
-    let window = lwt::pipeline::Window { end: 1, changes: vec![], summary: Default::default(), kept: vec![] };
+    let window = lwt::pipeline::Window {
+        end: 1,
+        changes: vec![],
+        summary: Default::default(),
+        kept: vec![],
+        read: Default::default(),
+    };
     let (window, state) = (&window, &state);
     metrics.results().unwrap().published(&lwt::metrics::Published {
         window,

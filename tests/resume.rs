@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lwt::cluster::{self, Clusters};
 use lwt::coupling;
@@ -100,6 +101,8 @@ fn run(log: &Arc<Log>, plan: &Plan, windows: usize, kept: &mut Kepts) -> Vec<Sai
         load: Box::new(move || -> Result<Restored, Failure> { Ok(Restored::new(&before)?) }),
         tail: Box::new(move |share, plan| -> Result<Tail, Failure> { Ok(tail(log.clone(), share, plan)) }),
         processes: None,
+        patience: Duration::from_secs(60),
+        stop: Box::new(|| false),
     };
     let mut said = vec![];
     let done = pipeline::serve(plan, service, |message| match message {
@@ -155,4 +158,33 @@ fn the_coupling_engine_goes_on_as_if_nothing_had_happened() {
 #[test]
 fn so_does_k_means() {
     check(kmeans());
+}
+
+#[test]
+fn a_flow_that_stands_still_is_ended() {
+    let (plan, log) = (Plan { workers: 2, ..coupling() }, Arc::new(log(26)));
+    // The second worker's share hangs after three panes; the first has more, and waits.
+    let open = move |(worker, workers): (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
+        let (mut share, mut panes) = (tail(log.clone(), (worker, workers), plan), 0);
+        Ok(Box::new(move |batch: &mut Batch| {
+            panes += 1;
+            if worker == 1 && panes > 3 {
+                std::thread::park();
+            }
+            share(batch)
+        }))
+    };
+    let service = Service {
+        load: Box::new(|| Ok(Restored::new(&Kepts::new())?)),
+        tail: Box::new(open),
+        processes: None,
+        patience: Duration::from_secs(2),
+        stop: Box::new(|| false),
+    };
+    let ended = pipeline::serve(&plan, service, |message| match message {
+        Message::Broken(error) => Err(RunError::Worker(error.to_string())),
+        _ => Ok(()),
+    });
+    let said = ended.unwrap_err().to_string();
+    assert!(said.contains("stood still for 2 s"), "{said}");
 }

@@ -61,8 +61,13 @@ fn what_is_published_is_counted() {
     let pair = (Fact::Pair(VmId::new("a"), VmId::new("b"), None), 1);
     let late = DeadLetter { reason: Reason::Late, origin: String::new(), bytes: vec![] };
     let summary = Summary { judged: 2, idle: 1, refused: vec![late], ..Summary::default() };
-    let window =
-        Window { end: 10, changes: vec![alive("a"), alive("b"), alive("c"), pair], summary, kept: vec![] };
+    let window = Window {
+        end: 10,
+        changes: vec![alive("a"), alive("b"), alive("c"), pair],
+        summary,
+        kept: vec![],
+        read: Default::default(),
+    };
     let mut state = State::default();
     state.apply(&window.changes);
     results.count_retries(std::sync::Arc::new(5.into()));
@@ -104,7 +109,13 @@ fn computing_begins_when_all_was_read() {
     metrics.computed(12_000, 900);
     check(&metrics.encode(0), &["lwt_window_compute_seconds_count 1"], &[]);
     // What waited for a transaction that ended at 375 took 0.125 s.
-    let window = Window { end: 9, changes: vec![], summary: Summary::default(), kept: vec![] };
+    let window = Window {
+        end: 9,
+        changes: vec![],
+        summary: Summary::default(),
+        kept: vec![],
+        read: Default::default(),
+    };
     let (window, state) = (&window, &State::default());
     let published = Published { window, state, end_ms: 9_000, written_ms: (300, 375) };
     metrics.results().unwrap().published(&published);

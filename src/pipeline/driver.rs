@@ -8,8 +8,8 @@ use std::time::Duration;
 use timely::dataflow::operators::probe::Handle as Probe;
 use timely::worker::Worker;
 
-use super::flow::{self, Inputs};
-use super::{Feed, Message, Plan, Service};
+use super::flow::{self, Inputs, Note};
+use super::{Feed, Message, Open, Plan};
 use crate::transport::file::{Batch, Progress};
 use crate::transport::kafka::source::Batch as Tailed;
 use crate::types::{DeadLetter, Reason, Samples, Tick};
@@ -29,9 +29,20 @@ pub fn read(worker: &mut Worker, plan: &Plan, port: Option<(Feed, SyncSender<Mes
 /// An idle worker looks for new records so often: 200 times a second costs about 1 % of a core.
 const IDLE: Duration = Duration::from_millis(5);
 
+/// What a worker that feeds itself has to do with the world.
+pub struct Port<'a> {
+    /// Opens its share of the log.
+    pub tail: &'a Open,
+    /// Hears of windows, from the first worker, and of what fails.
+    pub sender: &'a SyncSender<Message>,
+    /// Takes note that the worker has got further.
+    pub beat: &'a dyn Fn(),
+}
+
 /// Builds the dataflow and feeds it with this worker's share of a log, for ever. A share that fails stops the
 /// worker, but not by ending its input: that would close panes that are not complete.
-pub fn tail(worker: &mut Worker, plan: &Plan, service: &Service, sender: &SyncSender<Message>) {
+pub fn tail(worker: &mut Worker, plan: &Plan, port: &Port<'_>) {
+    let Port { tail, sender, beat } = port;
     let share = (worker.index(), worker.peers());
     let failed = |error| {
         // Nobody listens any more only when the process is about to end.
@@ -40,31 +51,40 @@ pub fn tail(worker: &mut Worker, plan: &Plan, service: &Service, sender: &SyncSe
             std::thread::park();
         }
     };
-    let mut next = match (service.tail)(share, plan) {
+    let mut next = match tail(share, plan) {
         Ok(next) => next,
         Err(error) => return failed(error),
     };
     let (mut inputs, probe) = (Inputs::default(), Probe::new());
-    let to = (worker.index() == 0).then(|| sender.clone());
+    let to = (worker.index() == 0).then(|| (*sender).clone());
     worker.dataflow(|scope| flow::build(scope, &mut inputs, plan, to, &probe));
     let mut batch = Tailed::default();
     loop {
+        beat();
         if let Err(error) = next(&mut batch) {
             return failed(error);
         }
         let quiet = batch.samples.is_empty();
         batch.samples.drain(..).for_each(|run| inputs.samples.send(run));
-        batch
-            .dead
-            .drain(..)
-            .for_each(|(letter, pane)| inputs.refused.send((letter, pane.max(inputs.open()))));
+        for (letter, pane) in batch.dead.drain(..) {
+            inputs.notes.send((Note::Refused(letter), pane.max(inputs.open())));
+        }
         if batch.open > inputs.open() {
+            for (partition, offset) in batch.read.drain(..) {
+                inputs.notes.send((Note::Read(partition, offset), batch.open - 1));
+            }
             inputs.advance_to(batch.open);
             // The flow is at most one window behind: that bounds what is queued to two panes of samples.
             let behind = batch.open - 1;
             // Whoever has no share at all waits for nobody.
+            let mut before = None;
             while batch.open < u64::MAX && probe.less_than(&behind) {
                 worker.step_or_park(Some(IDLE));
+                let done = probe.with_frontier(|frontier| frontier.first().copied());
+                if done != before {
+                    beat();
+                    before = done;
+                }
             }
         }
         worker.step_or_park(if quiet { Some(IDLE) } else { Some(Duration::ZERO) });

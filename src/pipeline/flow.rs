@@ -3,7 +3,7 @@
 //! samples -> windows and models (by VM) -> ensembles (one worker) -> what is held (by VM) -> pairs (by
 //! ensemble) -> report (first worker)
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::SyncSender;
 
 use differential_dataflow::{AsCollection, Hashable, consolidation};
@@ -26,11 +26,20 @@ use crate::simd::Simd;
 use crate::types::{DeadLetter, Samples, VmId};
 use crate::window::Status;
 
-/// What a worker feeds: samples, and what it refused, each with the pane with whose window that is said.
+/// What a worker feeds: samples, and notes, each with the pane with whose window that is said.
 #[derive(Default)]
 pub struct Inputs {
     pub samples: Handle<u64, Samples>,
-    pub refused: Handle<u64, Timed<DeadLetter>>,
+    pub notes: Handle<u64, Timed<Note>>,
+}
+
+/// What a worker takes note of while it reads.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Note {
+    /// It refused something.
+    Refused(DeadLetter),
+    /// It has read a partition up to an offset.
+    Read(i32, i64),
 }
 
 impl Inputs {
@@ -42,7 +51,7 @@ impl Inputs {
     /// Closes the panes before `open`.
     pub fn advance_to(&mut self, open: u64) {
         self.samples.advance_to(open);
-        self.refused.advance_to(open);
+        self.notes.advance_to(open);
     }
 }
 
@@ -55,7 +64,7 @@ pub fn build(
     probe: &Probe<u64>,
 ) {
     let said = windows(scope.input_from(&mut inputs.samples), plan);
-    let refused = scope.input_from(&mut inputs.refused);
+    let notes = scope.input_from(&mut inputs.notes);
     let judged = said.clone().flat_map(|(said, pane)| match said {
         Said::Judged(judged) => Some((judged, pane)),
         Said::Scored(_) => None,
@@ -108,8 +117,8 @@ pub fn build(
         Proposal::Vm(..) => None,
     });
     let kept = kept.concat(named).map(|(change, pane)| (Reported::Kept(change), pane));
-    let refused = refused.map(|(letter, pane)| (Reported::Refused(letter), pane));
-    report(changes.concat(summaries).concat(kept).concat(refused), plan, sender).probe_with(probe);
+    let notes = notes.map(|(note, pane)| (Reported::Note(note), pane));
+    report(changes.concat(summaries).concat(kept).concat(notes), plan, sender).probe_with(probe);
 }
 
 /// What a worker's windows say, on the way to the ensembles.
@@ -134,7 +143,7 @@ enum Reported {
     Change(Fact, isize),
     Window(Summary),
     Kept(Change),
-    Refused(DeadLetter),
+    Note(Note),
 }
 
 fn ensembles<'s>(
@@ -301,6 +310,7 @@ fn report<'s>(
     sender: Option<SyncSender<Message>>,
 ) -> Records<'s, Timed<()>> {
     let (hop, judged_from, resumed) = (plan.window.hop() as i64, plan.judged_from(), plan.resume.is_some());
+    let mut read = BTreeMap::new();
     per_window(
         reported,
         "Report",
@@ -308,26 +318,30 @@ fn report<'s>(
         move |pane, reported| {
             let (mut changes, mut summary, mut kept, mut refused) =
                 (vec![], Summary::default(), vec![], vec![]);
+            // How far reading has come is no window by itself.
+            let silent = reported.iter().all(|record| matches!(record, Reported::Note(Note::Read(..))));
             for record in reported {
                 match record {
                     Reported::Change(fact, diff) => changes.push((fact, diff)),
                     Reported::Window(of) => summary = of,
                     Reported::Kept(change) => kept.push(change),
-                    Reported::Refused(letter) => refused.push(letter),
+                    Reported::Note(Note::Refused(letter)) => refused.push(letter),
+                    Reported::Note(Note::Read(partition, offset)) => drop(read.insert(partition, offset)),
                 }
             }
             refused.sort();
             summary.refused.append(&mut refused);
             kept.sort();
             consolidation::consolidate(&mut changes);
-            let message = if pane < judged_from && resumed {
-                // It was said before.
+            let message = if silent || pane < judged_from && resumed {
+                // There is nothing to say, or it was said before.
                 return vec![];
             } else if pane < judged_from {
                 // Not a whole window yet: only what was refused is known.
                 Message::Refused(summary.refused)
             } else {
-                Message::Window(Window { end: (pane as i64 + 1) * hop, changes, summary, kept })
+                let read = std::mem::take(&mut read).into_iter().collect();
+                Message::Window(Window { end: (pane as i64 + 1) * hop, changes, summary, kept, read })
             };
             if let Some(sender) = &sender {
                 // Nobody listens any more only when the caller gave up: then the process is about to end.

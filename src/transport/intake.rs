@@ -40,14 +40,17 @@ pub struct Batch {
     pub lag: u64,
     /// How long ago the next of them was appended, at most; of the partition that is furthest behind.
     pub lag_ms: i64,
+    /// Each partition, with the offset up to which it has been read.
+    pub read: Vec<(i32, i64)>,
 }
 
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, open, records, values, lag, lag_ms } = self;
+        let Batch { samples, dead, open, records, values, lag, lag_ms, read } = self;
         samples.clear();
         dead.clear();
+        read.clear();
         (*open, *records, *values, *lag, *lag_ms) = (0, 0, 0, 0, 0);
     }
 }

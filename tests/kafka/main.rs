@@ -3,6 +3,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod chaos;
+mod fleet;
+mod pipeline;
 mod security;
 mod service;
 mod sink;

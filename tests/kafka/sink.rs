@@ -10,7 +10,7 @@ use lwt::transport::kafka::trouble::Context;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::common::kafka::{Broker, broker, unique};
-use crate::world::{client, committed, topic};
+use crate::world::{NOWHERE, client, committed, topic};
 
 fn out(topic: &str, key: &str, value: Option<&str>) -> Out {
     Out { topic: topic.into(), key: key.into(), value: value.map(|value| value.as_bytes().to_vec()) }
@@ -32,12 +32,12 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
     // Somebody before us died in the middle.
     let before: BaseProducer<Context> = client.create(&[("transactional.id", &id)]).unwrap();
     begun(&before, &one, "before");
-    let mut sink = Sink::open(&client, &id).unwrap();
+    let mut sink = Sink::open(&client, &id, Box::new(|| false)).unwrap();
     assert_eq!(committed(&client, &one), []);
-    sink.commit(&[]).unwrap();
+    sink.commit(&[], NOWHERE).unwrap();
     let records = [out(&one, "a", Some("1")), out(&two, "a", None), out(&one, "b", Some("2"))];
-    sink.commit(&records).unwrap();
-    sink.commit(&records[..1]).unwrap();
+    sink.commit(&records, NOWHERE).unwrap();
+    sink.commit(&records[..1], NOWHERE).unwrap();
     let mut seen: Vec<_> = committed(&client, &one).into_iter().map(|(_, key, value)| (key, value)).collect();
     seen.sort();
     let value = |text: &str| Some(text.as_bytes().to_vec());
@@ -46,10 +46,10 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
     // The one before comes back to life: it is fenced.
     assert!(before.commit_transaction(Duration::from_secs(10)).is_err());
     // And so is a sink by its successor.
-    let mut next = Sink::open(&client, &id).unwrap();
-    let fenced = sink.commit(&records).unwrap_err();
+    let mut next = Sink::open(&client, &id, Box::new(|| false)).unwrap();
+    let fenced = sink.commit(&records, NOWHERE).unwrap_err();
     assert!(matches!(fenced, SinkError::Fenced { .. }), "{fenced:?}");
-    next.commit(&[out(&two, "b", Some("3"))]).unwrap();
+    next.commit(&[out(&two, "b", Some("3"))], NOWHERE).unwrap();
     assert_eq!(committed(&client, &two).len(), 2);
     assert_eq!(committed(&client, &one).len(), 3);
 }
@@ -59,9 +59,10 @@ fn what_kafka_never_takes_ends_the_sink() {
     let Some(broker) = broker() else { return };
     let client = client(broker);
     let topic = topic(&client, "small", 1, &[("max.message.bytes", "1000")]);
-    let mut sink = Sink::open(&client, &unique("small")).unwrap();
+    let mut sink = Sink::open(&client, &unique("small"), Box::new(|| false)).unwrap();
     let long: String = (0..5_000u32).map(|i| char::from(b'a' + (i * i % 25) as u8)).collect();
-    let refused = sink.commit(&[out(&topic, "a", Some("1")), out(&topic, "b", Some(&long))]).unwrap_err();
+    let refused =
+        sink.commit(&[out(&topic, "a", Some("1")), out(&topic, "b", Some(&long))], NOWHERE).unwrap_err();
     assert!(matches!(refused, SinkError::Refused(_)), "{refused:?}");
     assert_eq!(committed(&client, &topic), []);
 }
@@ -72,7 +73,7 @@ fn a_broker_that_dies_loses_nothing_and_doubles_nothing() {
     let Some(broker) = Broker::start(&[]) else { return };
     let client = client(&broker);
     let (topic, done) = (topic(&client, "dies", 2, &[]), AtomicBool::new(false));
-    let mut sink = Sink::open(&client, &unique("dies")).unwrap();
+    let mut sink = Sink::open(&client, &unique("dies"), Box::new(|| false)).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             for alive_ms in [300, 1_700, 1_900] {
@@ -86,7 +87,7 @@ fn a_broker_that_dies_loses_nothing_and_doubles_nothing() {
         while !done.load(Ordering::Relaxed) {
             let value = n.to_string();
             let records = ["a", "b", "c", "d"].map(|key| out(&topic, key, Some(&value)));
-            sink.commit(&records).unwrap();
+            sink.commit(&records, NOWHERE).unwrap();
             n += 1;
             thread::sleep(Duration::from_millis(10));
         }
@@ -108,9 +109,10 @@ fn a_state_is_the_last_of_each_key() {
     let client = client(broker);
     let topic = topic(&client, "state", 3, &[("cleanup.policy", "compact")]);
     assert_eq!(state::load(&client, &topic).unwrap(), [].into());
-    let mut sink = Sink::open(&client, &unique("state")).unwrap();
-    sink.commit(&["a", "b", "c", "d"].map(|key| out(&topic, key, Some("old")))).unwrap();
-    sink.commit(&[out(&topic, "b", None), out(&topic, "c", Some("new")), out(&topic, "e", None)]).unwrap();
+    let mut sink = Sink::open(&client, &unique("state"), Box::new(|| false)).unwrap();
+    sink.commit(&["a", "b", "c", "d"].map(|key| out(&topic, key, Some("old"))), NOWHERE).unwrap();
+    sink.commit(&[out(&topic, "b", None), out(&topic, "c", Some("new")), out(&topic, "e", None)], NOWHERE)
+        .unwrap();
     let other: BaseProducer<Context> = client.create(&[("transactional.id", &unique("aborted"))]).unwrap();
     begun(&other, &topic, "a");
     other.abort_transaction(Duration::from_secs(10)).unwrap();

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use lwt::transport::kafka::sink::{Out, Sink};
 
 use crate::common::kafka::{broker, unique};
-use crate::world::{client, topic};
+use crate::world::{NOWHERE, client, topic};
 
 fn joined(topic: &str, vm: &str, ensemble: &str) -> Out {
     let event = format!(
@@ -33,7 +33,7 @@ fn watch_tells_what_holds_and_what_changes() {
     let (assignments, dependencies) =
         (topic(&client, "assignments", 1, &compact), topic(&client, "dependencies", 1, &compact));
     let events = topic(&client, "events", 1, &[]);
-    let mut sink = Sink::open(&client, &unique("watch")).unwrap();
+    let mut sink = Sink::open(&client, &unique("watch"), Box::new(|| false)).unwrap();
     let held = |vm: &str, ensemble: &str| Out {
         topic: assignments.clone(),
         key: vm.into(),
@@ -46,7 +46,7 @@ fn watch_tells_what_holds_and_what_changes() {
     };
     let before =
         [held("h/a", "e1"), held("h/b", "e1"), held("h/c", "e2"), pair, joined(&events, "h/a", "e1")];
-    sink.commit(&before).unwrap();
+    sink.commit(&before, NOWHERE).unwrap();
     let watch = |more: &[&str]| {
         let set = [("assignments", &assignments), ("dependencies", &dependencies), ("events", &events)];
         let child = Command::new(env!("CARGO_BIN_EXE_lwt"))
@@ -64,7 +64,7 @@ fn watch_tells_what_holds_and_what_changes() {
     assert_eq!(lines.next().unwrap(), "h/a and h/b depend on each other, strength 0.900");
     let (_two, mut old) = watch(&["--since", "2020-01-01T00:00:00Z", "--ensemble", "e1", "--format", "json"]);
     assert!(old.next().unwrap().contains(r#""vm":"h/a""#));
-    sink.commit(&[joined(&events, "h/c", "e1"), joined(&events, "h/a", "e3")]).unwrap();
+    sink.commit(&[joined(&events, "h/c", "e1"), joined(&events, "h/a", "e3")], NOWHERE).unwrap();
     assert_eq!(lines.next().unwrap(), "2026-11-23T08:00:00Z h/a joined e3");
     assert!(old.next().unwrap().contains(r#""vm":"h/c""#));
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lwt::transport::kafka::client::Client;
 use lwt::transport::kafka::settings::Settings;
+use lwt::transport::kafka::sink::Read;
 use lwt::transport::kafka::trouble::Context;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -12,6 +13,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::common::kafka::{Broker, unique};
+
+/// Nothing has been read.
+pub const NOWHERE: Read<'static> = ("", &[]);
 
 /// The clock of this machine, which is also the broker's.
 pub fn now_ms() -> i64 {
@@ -102,4 +106,19 @@ pub fn committed(client: &Client, topic: &str) -> Vec<(i32, String, Option<Vec<u
         }
     }
     seen
+}
+
+/// How many records of a topic are behind what a group has committed, for each partition: what lag tools show.
+pub fn lag(client: &Client, topic: &str, group: &str) -> Vec<i64> {
+    let consumer: BaseConsumer<Context> = client.create(&[("group.id", group)]).unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, metadata.topics()[0].partitions().len() as i32 - 1);
+    let committed = consumer.committed_offsets(list, Duration::from_secs(30)).unwrap();
+    let behind = |(partition, offset): (i32, Offset)| {
+        let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(30)).unwrap();
+        let Offset::Offset(offset) = offset else { panic!("nothing committed for {partition}: {offset:?}") };
+        end - offset
+    };
+    committed.elements().iter().map(|one| behind((one.partition(), one.offset()))).collect()
 }

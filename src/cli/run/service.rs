@@ -8,6 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::super::stop::Stop;
 use super::super::{Clock, logs, session};
 use super::dead_letter;
 use crate::config::{Config, spell};
@@ -29,13 +30,20 @@ use crate::transport::watermark;
 /// The sampling period if none is said: collectors sample every second.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Runs the pipeline until something fails.
+/// How long it may take to leave: an abort takes milliseconds if the brokers answer.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs the pipeline until it is told to stop, or something fails.
 ///
 /// # Errors
 /// A cluster that cannot be reached, topics that are missing, state of another pipeline, whatever stops a worker.
 pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clock) -> anyhow::Result<()> {
     logs::install(config.log, now_ms);
-    let period_ms = config.period.unwrap_or(PERIOD).as_millis() as u64;
+    let (stop, period_ms) = (Stop::on_signals(GRACE)?, config.period.unwrap_or(PERIOD).as_millis() as u64);
+    let told = |stop: &Stop| {
+        let stop = stop.clone();
+        Box::new(move || stop.is_told())
+    };
     let plan = session::plan(config, period_ms, true, Simd::detect())?;
     let metrics = seen(config, processes.as_ref().map_or(0, |(process, _)| *process), now_ms)?;
     let client = Arc::new(Client::new(&config.kafka)?);
@@ -44,7 +52,7 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
     let settings = settings(config, period_ms);
     let mut results = if first {
         look_at_topics(&client, config)?;
-        let sink = Sink::open(&client, &config.pipeline)?;
+        let sink = Sink::open(&client, &config.pipeline, told(&stop))?;
         Some(Results::new(sink, config, &settings, View { metrics: metrics.clone(), now_ms }))
     } else {
         None
@@ -53,8 +61,10 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
         load: load(client.clone(), config, settings),
         tail: tail(client, config, period_ms, View { metrics, now_ms }),
         processes,
+        patience: config.stall,
+        stop: told(&stop),
     };
-    pipeline::serve(&plan, service, |message| match (message, &mut results) {
+    let ended = pipeline::serve(&plan, service, |message| match (message, &mut results) {
         (Message::Broken(error), _) => Err(anyhow::anyhow!(error)),
         (Message::Restored(restored), Some(results)) => {
             results.resume(&restored);
@@ -62,7 +72,9 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
         }
         (Message::Window(window), Some(results)) => results.publish(&window),
         _ => Ok(()),
-    })
+    });
+    // Whoever is told to stop has not failed.
+    if stop.is_told() { Ok(()) } else { ended }
 }
 
 /// From now on others can see how this process does.
@@ -205,7 +217,7 @@ impl Results {
             value: bytes.map(String::into_bytes),
         }));
         let begun_ms = (self.view.now_ms)();
-        self.sink.commit(&out)?;
+        self.sink.commit(&out, (&self.topics.samples, &window.read))?;
         self.tell(window, end_ms, (begun_ms, (self.view.now_ms)()));
         Ok(())
     }

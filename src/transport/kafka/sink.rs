@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Client, ClientError};
 use super::trouble::Context;
@@ -49,7 +51,13 @@ pub enum SinkError {
     /// librdkafka gives up.
     #[error("the transaction cannot go on")]
     Fatal(#[source] Box<KafkaError>),
+    /// It was told to stop while it waited for brokers; nothing was left half written.
+    #[error("stopped")]
+    Stopped,
 }
+
+/// How far a topic has been read: its name, and each partition with the offset that comes next.
+pub type Read<'a> = (&'a str, &'a [(i32, i64)]);
 
 /// What to do about an error.
 enum Remedy {
@@ -64,25 +72,34 @@ enum Remedy {
 /// Writes transactions, one after the other.
 pub struct Sink {
     producer: BaseProducer<Context>,
+    /// The group in whose name it says how far samples have been read: tools that show lag look there.
+    group: ConsumerGroupMetadata,
     id: String,
     retries: Arc<AtomicU64>,
+    stop: Box<dyn Fn() -> bool>,
 }
 
 impl Sink {
     /// The only one who writes as `transactional_id`, from now on: whoever did so before is fenced off, and
-    /// what it left open is aborted. Brokers that are away are waited for.
+    /// what it left open is aborted. Brokers that are away are waited for, until `stop` says so.
     ///
     /// # Errors
     /// When we are not let in, or may not write so.
-    pub fn open(client: &Client, transactional_id: &str) -> Result<Sink, SinkError> {
+    pub fn open(
+        client: &Client,
+        transactional_id: &str,
+        stop: Box<dyn Fn() -> bool>,
+    ) -> Result<Sink, SinkError> {
         // A broker that is back is found within a second, not within ten.
         let own = [
             ("transactional.id", transactional_id),
             ("linger.ms", "5"),
             ("reconnect.backoff.max.ms", "1000"),
         ];
-        let sink =
-            Sink { producer: client.create(&own)?, id: transactional_id.into(), retries: Arc::default() };
+        let consumer: BaseConsumer<Context> = client.create(&[("group.id", transactional_id)])?;
+        let group = consumer.group_metadata().ok_or(ClientError::Make { what: "it has no group".into() })?;
+        let (producer, retries) = (client.create(&own)?, Arc::default());
+        let sink = Sink { producer, group, id: transactional_id.into(), retries, stop };
         let mut attempts = 0;
         while let Err(error) = sink.producer.init_transactions(STEP) {
             if let Remedy::End(end) = sink.judge(&error) {
@@ -99,7 +116,7 @@ impl Sink {
                 Err(other) => return Err(other.into()),
                 Ok(_) => {}
             }
-            sink.pause(&mut attempts, "begin to write", &error);
+            sink.pause(&mut attempts, "begin to write", &error)?;
         }
         Ok(sink)
     }
@@ -109,18 +126,19 @@ impl Sink {
         self.retries.clone()
     }
 
-    /// Writes `records` in one transaction. What may pass is waited for, however long it takes.
+    /// Writes `records` in one transaction, and with them how far a topic has been `read`. What may pass is waited for,
+    /// however long it takes.
     ///
     /// # Errors
     /// When nothing can be written any more: whether the records were written or not, the process must end.
-    pub fn commit(&mut self, records: &[Out]) -> Result<(), SinkError> {
+    pub fn commit(&mut self, records: &[Out], read: Read<'_>) -> Result<(), SinkError> {
         let mut attempts = 0;
-        while let Err(error) = self.attempt(records, &mut attempts) {
+        while let Err(error) = self.attempt(records, read, &mut attempts) {
             match self.judge(&error) {
                 Remedy::End(end) => return Err(end),
                 Remedy::Again | Remedy::Abort => self.abort(&mut attempts)?,
             }
-            self.pause(&mut attempts, "write", &error);
+            self.pause(&mut attempts, "write", &error)?;
         }
         Ok(())
     }
@@ -129,7 +147,7 @@ impl Sink {
     ///
     /// # Errors
     /// What calls for an abort, or for the end.
-    fn attempt(&self, records: &[Out], attempts: &mut usize) -> Result<(), KafkaError> {
+    fn attempt(&self, records: &[Out], read: Read<'_>, attempts: &mut usize) -> Result<(), KafkaError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -144,10 +162,19 @@ impl Sink {
             }
             self.producer.poll(TURN);
         }
+        let (topic, read) = read;
+        let mut offsets = TopicPartitionList::new();
+        for &(partition, next) in read {
+            offsets.add_partition_offset(topic, partition, Offset::Offset(next))?;
+        }
+        if offsets.count() > 0 {
+            self.producer.send_offsets_to_transaction(&offsets, &self.group, STEP)?;
+        }
         // Whether a commit that was not answered holds, only another one tells: no abort here.
         while let Err(error) = self.producer.commit_transaction(STEP) {
             match self.judge(&error) {
-                Remedy::Again => self.pause(attempts, "commit", &error),
+                // Told to stop: whoever comes next finds out whether it holds.
+                Remedy::Again if self.pause(attempts, "commit", &error).is_ok() => {}
                 _ => return Err(error),
             }
         }
@@ -173,7 +200,7 @@ impl Sink {
         let _ = self.producer.flush(STEP);
         while let Err(error) = self.producer.abort_transaction(STEP) {
             match self.judge(&error) {
-                Remedy::Again | Remedy::Abort => self.pause(attempts, "abort a transaction", &error),
+                Remedy::Again | Remedy::Abort => self.pause(attempts, "abort a transaction", &error)?,
                 Remedy::End(end) => return Err(end),
             }
         }
@@ -188,9 +215,15 @@ impl Sink {
             (_, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) => {
                 Remedy::End(SinkError::Fenced { id: self.id.clone() })
             }
-            (_, Some(Code::MessageSizeTooLarge | Code::TopicAuthorizationFailed | Code::UnknownTopic)) => {
-                Remedy::End(SinkError::Refused(boxed()))
-            }
+            (
+                _,
+                Some(
+                    Code::MessageSizeTooLarge
+                    | Code::TopicAuthorizationFailed
+                    | Code::GroupAuthorizationFailed
+                    | Code::UnknownTopic,
+                ),
+            ) => Remedy::End(SinkError::Refused(boxed())),
             (KafkaError::Transaction(inner), _) if inner.txn_requires_abort() => Remedy::Abort,
             (KafkaError::Transaction(inner), _) if inner.is_retriable() => Remedy::Again,
             // Before the commit itself: not all is there yet.
@@ -202,10 +235,20 @@ impl Sink {
     }
 
     /// Says what went wrong, and waits a little longer each time.
-    fn pause(&self, attempts: &mut usize, what: &str, error: &KafkaError) {
+    ///
+    /// # Errors
+    /// When it is time to stop.
+    fn pause(&self, attempts: &mut usize, what: &str, error: &KafkaError) -> Result<(), SinkError> {
         self.retries.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%error, attempts, "cannot {what} yet, trying again");
-        thread::sleep(Duration::from_millis(PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)]));
+        let pause_ms = PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)];
         *attempts += 1;
+        for _ in 0..pause_ms / 100 {
+            if (self.stop)() {
+                return Err(SinkError::Stopped);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ const TURN: usize = 100;
 /// What librdkafka keeps of each partition is bounded: 4 MB, and one answer of up to 1 MB, which was
 /// compressed: JSON to a tenth. 24 partitions: 340 MB when all of them are behind.
 const PROPERTIES: [(&str, &str); 14] = [
-    // Needed to read at all. Nothing is committed, and nobody joins it.
+    // Needed to read at all. Nobody joins it; how far we are is committed with what we publish.
     ("group.id", "lwt"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -211,6 +211,7 @@ impl Source {
     fn close(&mut self, batch: &mut Batch, now_ms: i64) {
         self.open = self.open.max(self.slowest());
         batch.open = self.open;
+        batch.read.extend(self.partitions.iter().map(|p| (p.number, p.next)));
         for partition in self.partitions.iter().filter(|partition| partition.end > partition.next) {
             batch.lag += (partition.end - partition.next) as u64;
             let since_ms = partition.intake.read_ms().map_or(0, |read_ms| now_ms.saturating_sub(read_ms));

@@ -23,6 +23,13 @@ impl Drop for Running {
     }
 }
 
+fn run(pipeline: &Pipeline) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lwt"));
+    command.arg("run").args(pipeline.arguments());
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
 fn logged(command: &mut Command) -> (Running, Log) {
     let mut child = command.args(["--set", "log.format=json"]).stderr(Stdio::piped()).spawn().unwrap();
     let (lines, log) = (BufReader::new(child.stderr.take().unwrap()).lines(), Log::default());
@@ -74,14 +81,14 @@ fn value(page: &str, name: &str) -> f64 {
 fn a_service_shows_how_it_does() {
     let Some(broker) = broker() else { return };
     let (client, log_topic, done) = (client(broker), unique("seen"), Arc::new(AtomicBool::new(false)));
-    let pipeline = Pipeline::new(broker, &log_topic);
-    let fleet = fleet(broker, log_topic.clone(), done.clone());
-    let (running, log) = logged(&mut pipeline.command(&["run", "pipelines/datacenter.toml", "-w", "2"]));
+    let pipeline = Pipeline::new(broker, &log_topic, FLEET, WINDOWS);
+    let fleet = FLEET.send(broker, log_topic.clone(), done.clone());
+    let (running, log) = logged(run(&pipeline).args(["-w", "2"]));
     let address = said(&log, "metrics and health are served")["address"].as_str().unwrap().to_string();
     assert_eq!(get(&address, "/healthz"), Some((200, "ok\n".into())));
     wait("it is never ready", || get(&address, "/readyz").filter(|(status, _)| *status == 200));
     let prometheus = Prometheus::start(&address);
-    pipeline.wait_for(&client, now_ms() / HOP_MS * HOP_MS);
+    pipeline.wait_for(&client, pipeline.due(now_ms()));
     let scrape = || get(&address, "/metrics").unwrap().1;
     let refused = r#"lwt_dead_letters_total{reason="unknown_version"}"#;
     let page = wait("no dead letter", || Some(scrape()).filter(|page| value(page, refused) > 0.0));
@@ -108,8 +115,7 @@ fn a_service_shows_how_it_does() {
     assert!(window["timestamp"].as_str().unwrap().ends_with('Z') && window["judged"].is_u64(), "{window}");
     // A second one finds the port taken, and says what to do.
     let taken = format!("serve.listen={address}");
-    let mut second = pipeline.command(&["run", "pipelines/datacenter.toml"]);
-    let second = second.args(["--set", &taken]).output().unwrap();
+    let second = run(&pipeline).args(["--set", &taken]).output().unwrap();
     let stderr = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1));
     assert!(
