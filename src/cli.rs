@@ -15,6 +15,7 @@ mod demo;
 mod evaluate;
 mod explain;
 mod input;
+mod logs;
 mod output;
 mod progress;
 mod run;

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 mod fits;
+pub mod log;
 mod properties;
 mod value;
 
@@ -19,6 +21,7 @@ use crate::model::{Fit, Order};
 use crate::transport::file::Format;
 use crate::transport::kafka::settings::{Settings, Value};
 use crate::transport::kafka::topics::Topics;
+use log::Log;
 
 /// A key that can be set: its name, its default as it would be typed, and what it is for.
 pub struct Key {
@@ -101,6 +104,17 @@ pub const KEYS: &[Key] = &[
         "5m",
         "over Kafka a process ends when its input has waited for so long and nothing moved; longer than a window takes",
     ),
+    key(
+        "serve.listen",
+        "127.0.0.1:7890",
+        "where lwt run over Kafka serves /metrics, /healthz and /readyz; of several processes (-n) the I-th at port + I; or off",
+    ),
+    key(
+        "log.format",
+        "text",
+        "how lwt run over Kafka logs, to standard error: text, or json: an object a line",
+    ),
+    key("log.level", "info", "what is logged: error, warn, info, debug or trace"),
 ];
 
 /// The largest order that `auto` considers: the paper's 40 to 50.
@@ -191,6 +205,10 @@ pub struct Config {
     pub hysteresis: Hysteresis,
     /// Worker threads.
     pub workers: usize,
+    /// Where metrics and health are served, if they are.
+    pub listen: Option<SocketAddr>,
+    /// What is logged, and how.
+    pub log: Log,
     /// How long the flow may stand still although input waits.
     pub stall: Duration,
 }
@@ -333,6 +351,11 @@ impl RawConfig {
             seed: read.get("engine.seed", value::seed),
             hysteresis: read.get("engine.hysteresis", value::hysteresis),
             workers: read.get("engine.workers", value::workers),
+            listen: read.get("serve.listen", value::listen),
+            log: Log {
+                format: read.get("log.format", log::format),
+                level: read.get("log.level", log::level),
+            },
             stall: read.get("engine.stall", value::duration),
         };
         read.finish()?;

@@ -3,7 +3,7 @@
 //!
 //! The modules, in the order in which data flows through them:
 //!
-//! collect -> transport -> window -> model -> (cluster | coupling) -> dependencies -> events
+//! collect -> transport -> window -> model -> (cluster | coupling) -> dependencies -> events -> serve
 
 pub mod types;
 pub mod simd;
@@ -19,5 +19,7 @@ pub mod events;
 pub mod evaluate;
 pub mod simulate;
 pub mod pipeline;
+pub mod metrics;
+pub mod serve;
 pub mod config;
 pub mod cli;

@@ -119,6 +119,26 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 16] = [
+        Reason::TooLong,
+        Reason::Malformed,
+        Reason::NotANumber,
+        Reason::Negative,
+        Reason::Implausible,
+        Reason::BadName,
+        Reason::BadTime,
+        Reason::UnknownVersion,
+        Reason::Duplicate,
+        Reason::OutOfOrder,
+        Reason::Late,
+        Reason::Ambiguous,
+        Reason::TooCoarse,
+        Reason::Unaligned,
+        Reason::AheadOfClock,
+        Reason::TooMany,
+    ];
+
     /// The name that counts and dead letters carry.
     pub fn as_str(self) -> &'static str {
         match self {

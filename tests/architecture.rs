@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "common/named.rs"]
+mod named;
+
 /// Each module, in the order of the flow, with the modules that it may name.
 const MODULES: &[(&str, &[&str])] = &[
     ("types", &[]),
@@ -22,6 +25,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("evaluate", &["types"]),
     ("simulate", &["types"]),
     ("pipeline", &["cluster", "coupling", "dependencies", "model", "simd", "transport", "types", "window"]),
+    ("metrics", &["dependencies", "pipeline", "transport", "types"]),
+    ("serve", &["metrics"]),
     ("config", &["cluster", "collect", "dependencies", "model", "transport"]),
     (
         "cli",
@@ -32,8 +37,10 @@ const MODULES: &[(&str, &[&str])] = &[
             "dependencies",
             "evaluate",
             "events",
+            "metrics",
             "model",
             "pipeline",
+            "serve",
             "simd",
             "simulate",
             "transport",
@@ -46,6 +53,7 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Each outside crate, with the modules (and what is below them) that may name it.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
+    ("axum", &["serve"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("comfy_table", &["cli", "evaluate"]),
@@ -56,6 +64,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jiff", &["cli", "collect", "config", "events"]),
     ("memchr", &["collect", "transport"]),
     ("nalgebra", &["coupling", "model"]),
+    ("prometheus_client", &["metrics"]),
     ("rand", &["cluster", "simulate"]),
     ("rand_chacha", &["cluster", "simulate"]),
     ("rand_distr", &["simulate"]),
@@ -91,13 +100,17 @@ const CRATES: &[(&str, &[&str])] = &[
             "evaluate",
             "model",
             "pipeline",
+            "serve",
             "simulate",
             "transport",
             "window",
         ],
     ),
     ("timely", &["pipeline"]),
+    ("tokio", &["serve"]),
     ("toml", &["config"]),
+    ("tracing", &["cli", "serve", "transport::kafka"]),
+    ("tracing_subscriber", &["cli::logs"]),
     ("zstd", &["transport"]),
 ];
 
@@ -277,4 +290,29 @@ fn every_pipeline_file_is_right() {
         raw.set_file(&fs::read_to_string(&path).unwrap(), path.to_str().unwrap()).unwrap();
         raw.prove().unwrap();
     }
+}
+
+#[test]
+fn every_metric_that_dashboards_and_alerts_name_exists() {
+    let about =
+        lwt::metrics::About { engine: "coupling", hop_ms: 1000, workers: 0..1, publishes: true, start_ms: 0 };
+    let metrics = lwt::metrics::Metrics::new(&about);
+    let batch = lwt::transport::kafka::source::Batch { open: 1, ..Default::default() };
+    metrics.worker(0).unwrap().read(&batch, 1000);
+    let state = lwt::dependencies::State::default();
+    let window = lwt::pipeline::Window {
+        end: 1,
+        changes: vec![],
+        summary: Default::default(),
+        kept: vec![],
+        read: Default::default(),
+    };
+    let (window, state) = (&window, &state);
+    metrics.results().unwrap().published(&lwt::metrics::Published {
+        window,
+        state,
+        end_ms: 1000,
+        written_ms: (1000, 1000),
+    });
+    named::check(&[metrics.encode(2000)]);
 }

@@ -62,6 +62,14 @@ fn errors_say_where_and_what_all_at_once() {
         "[window]\nperiod = \"25h\"\n",
         &["p.toml:2: window.period: `25h` is longer than a day, nor auto"],
     );
+    check_file(
+        "[serve]\nlisten = \"localhost:7890\"\n[log]\nformat = \"xml\"\nlevel = \"loud\"\n",
+        &[
+            "p.toml:2: serve.listen: `localhost:7890` is no address:port, such as 127.0.0.1:7890 or 0.0.0.0:7890, nor off",
+            "p.toml:4: log.format: `xml` is neither text nor json",
+            "p.toml:5: log.level: `loud` is none of error, warn, info, debug, trace",
+        ],
+    );
 }
 
 #[test]

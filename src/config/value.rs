@@ -1,5 +1,6 @@
 //! How each kind of value is written: a function a kind, text in, value or what is wrong with it out.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -191,6 +192,12 @@ pub fn brokers(text: &str) -> Result<String, String> {
     };
     let wrong = || format!("`{text}` is not host:port,host:port,...");
     text.split(',').all(|broker| right(broker.trim())).then(|| text.into()).ok_or_else(wrong)
+}
+
+/// Where to listen: an address of this machine, not a name that may have several.
+pub fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    let wrong = || format!("`{text}` is no address:port, such as 127.0.0.1:7890 or 0.0.0.0:7890");
+    or("off", text, |text| text.parse().map_err(|_| wrong()))
 }
 
 /// Kafka's own rule for names.

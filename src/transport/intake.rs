@@ -34,8 +34,12 @@ pub struct Batch {
     pub open: u64,
     /// The records.
     pub records: u64,
+    /// How many values the samples have.
+    pub values: u64,
     /// The records that are still to be read, as far as is known.
     pub lag: u64,
+    /// How long ago the next of them was appended, at most; of the partition that is furthest behind.
+    pub lag_ms: i64,
     /// Each partition, with the offset up to which it has been read.
     pub read: Vec<(i32, i64)>,
 }
@@ -43,11 +47,11 @@ pub struct Batch {
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, open, records, lag, read } = self;
+        let Batch { samples, dead, open, records, values, lag, lag_ms, read } = self;
         samples.clear();
         dead.clear();
         read.clear();
-        (*open, *records, *lag) = (0, 0, 0);
+        (*open, *records, *values, *lag, *lag_ms) = (0, 0, 0, 0, 0);
     }
 }
 
@@ -104,6 +108,11 @@ impl Intake {
         self.mark.open().max(self.floor)
     }
 
+    /// What was appended before it has been read; none before the first record.
+    pub fn read_ms(&self) -> Option<i64> {
+        self.mark.read_ms()
+    }
+
     /// The partition held nothing more when the wall clock said `now_ms`.
     pub fn idle(&mut self, now_ms: i64) {
         self.mark.idle(now_ms);
@@ -146,7 +155,9 @@ impl Intake {
             batch.dead.push((record.letter(Reason::Late, &more), open));
         }
         let speaker = self.names.speaker(&message.host, record.append_ms)?;
+        let before = batch.samples.len();
         let refused = samples(&message, speaker, &span, late, batch);
+        batch.values += ((batch.samples.len() - before) * (span.ticks - late)) as u64;
         for (reason, (first, count)) in refused {
             let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
             let more = format!(", host {:?}, VM {first:?}{others}", message.host);

@@ -53,6 +53,11 @@ impl Watermark {
         Watermark { hop_ms: hop_ms.max(1), append_ms: i64::MIN, open: 0, by_time, last_ms }
     }
 
+    /// What was appended before it has been read; none before the first record.
+    pub fn read_ms(&self) -> Option<i64> {
+        (self.append_ms > i64::MIN).then_some(self.append_ms)
+    }
+
     /// A record that was appended at `append_ms` is read: the first pane that is not complete. What the
     /// record has for panes before it is late.
     pub fn arrive(&mut self, append_ms: i64) -> u64 {

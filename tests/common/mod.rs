@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod kafka;
+pub mod named;
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -43,6 +43,7 @@ impl Pipeline {
             format!("window.period={}ms", fleet.period_ms),
             format!("window.length={}ms", windows.length_ms),
             format!("window.hop={}ms", windows.hop_ms),
+            "serve.listen=127.0.0.1:0".into(),
         ];
         let pipeline = Pipeline { name, settings, topics, hop_ms: windows.hop_ms };
         let mut lwt = Command::new(env!("CARGO_BIN_EXE_lwt"));

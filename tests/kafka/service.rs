@@ -17,6 +17,8 @@ use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
 use crate::world::{client, lag, now_ms};
 
+mod seen;
+
 const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3 };
 const WINDOWS: Windows = Windows { length_ms: 30_000, hop_ms: 3_000 };
 

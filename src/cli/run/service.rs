@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
+use tracing::{info, warn};
 
 use super::super::stop::Stop;
-use super::super::{Clock, session};
+use super::super::{Clock, logs, session};
 use super::dead_letter;
 use crate::config::{Config, spell};
 use crate::dependencies::State;
 use crate::events;
+use crate::metrics::{About, Metrics, Published};
 use crate::pipeline::kept::{Keeper, Kept, Last, Restored, of_state};
 use crate::pipeline::watchdog::Pulse;
 use crate::pipeline::{self, Failure, Load, Message, Open, Plan, Service, Tail, Window};
+use crate::serve::{Server, View};
 use crate::simd::Simd;
 use crate::transport::kafka::client::Client;
 use crate::transport::kafka::sink::{Out, Sink};
@@ -35,8 +39,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// A cluster that cannot be reached, topics that are missing, state of another pipeline, whatever stops a worker.
 pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clock) -> anyhow::Result<()> {
+    logs::install(config.log, now_ms);
     let (stop, period_ms) = (Stop::on_signals(GRACE)?, config.period.unwrap_or(PERIOD).as_millis() as u64);
     let plan = session::plan(config, period_ms, true, Simd::detect())?;
+    let metrics = seen(config, processes.as_ref().map_or(0, |(process, _)| *process), now_ms)?;
     let client = Arc::new(Client::new(&config.kafka)?);
     client.connect()?;
     let pulse = Arc::new(Pulse::new(plan.workers));
@@ -45,13 +51,13 @@ pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clo
     let mut results = if first {
         look_at_topics(&client, config)?;
         let sink = Sink::open(&client, &config.pipeline, asked(&stop, pulse.clone()))?;
-        Some(Results::new(sink, config, period_ms, &settings))
+        Some(Results::new(sink, config, &settings, View { metrics: metrics.clone(), now_ms }))
     } else {
         None
     };
     let service = Service {
         load: load(client.clone(), config, settings),
-        tail: tail(client, config, period_ms, now_ms),
+        tail: tail(client, config, period_ms, View { metrics, now_ms }),
         processes,
         patience: config.stall,
         pulse,
@@ -82,6 +88,26 @@ fn asked(stop: &Stop, pulse: Arc<Pulse>) -> Box<dyn Fn() -> bool> {
     })
 }
 
+/// From now on others can see how this process does.
+fn seen(config: &Config, process: usize, now_ms: Clock) -> anyhow::Result<Arc<Metrics>> {
+    let (first, engine) = (process * config.workers, config.engine.as_str());
+    let metrics = Arc::new(Metrics::new(&About {
+        engine,
+        hop_ms: config.hop.as_millis() as i64,
+        workers: first..first + config.workers,
+        publishes: process == 0,
+        start_ms: now_ms(),
+    }));
+    let (version, pipeline, workers) = (env!("CARGO_PKG_VERSION"), &config.pipeline, config.workers);
+    info!(version, pipeline, engine, process, workers, "lwt starts");
+    if let Some(first) = config.listen {
+        let server = Server::bind(first, process)?;
+        info!(address = %server.address()?, "metrics and health are served");
+        server.start(View { metrics: metrics.clone(), now_ms })?;
+    }
+    Ok(metrics)
+}
+
 /// Topics that are missing are an error, those that are otherwise not right a warning.
 fn look_at_topics(client: &Client, config: &Config) -> anyhow::Result<()> {
     let length = config.length.context("window.length must be said")?;
@@ -91,7 +117,7 @@ fn look_at_topics(client: &Client, config: &Config) -> anyhow::Result<()> {
         "there is no topic {}: make it with lwt topics create",
         found.missing.join(", ")
     );
-    found.faults.iter().for_each(|fault| eprintln!("lwt: {fault}"));
+    found.faults.iter().for_each(|fault| warn!("{fault}"));
     Ok(())
 }
 
@@ -121,12 +147,20 @@ fn load(client: Arc<Client>, config: &Config, settings: String) -> Box<Load> {
 }
 
 /// Opens a worker's share of the samples.
-fn tail(client: Arc<Client>, config: &Config, period_ms: u64, now_ms: Clock) -> Box<Open> {
+fn tail(client: Arc<Client>, config: &Config, period_ms: u64, view: View) -> Box<Open> {
     let topic = config.topics.samples.clone();
     Box::new(move |share: (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
         let grid = Grid { period_ms, hop_ticks: plan.window.hop() as i64 };
         let mut source = Source::open(&client, &topic, share, grid, rewind_ms(plan, period_ms))?;
-        Ok(Box::new(move |batch| Ok(source.read(batch, now_ms())?)))
+        let (view, worker) = (view.clone(), share.0);
+        Ok(Box::new(move |batch| {
+            let now_ms = (view.now_ms)();
+            source.read(batch, now_ms)?;
+            if let Some(worker) = view.metrics.worker(worker) {
+                worker.read(batch, now_ms);
+            }
+            Ok(())
+        }))
     })
 }
 
@@ -147,29 +181,40 @@ struct Results {
     settings: String,
     state: State,
     keeper: Keeper,
+    view: View,
 }
 
 impl Results {
-    fn new(sink: Sink, config: &Config, period_ms: u64, settings: &str) -> Self {
+    fn new(sink: Sink, config: &Config, settings: &str, view: View) -> Self {
+        if let Some(results) = view.metrics.results() {
+            results.count_retries(sink.retries());
+        }
         Results {
             sink,
             topics: config.topics.clone(),
-            period_ms: period_ms as i64,
+            period_ms: config.period.unwrap_or(PERIOD).as_millis() as i64,
             hop_ms: config.hop.as_millis() as i64,
             settings: settings.to_string(),
             state: State::default(),
             keeper: Keeper::default(),
+            view,
         }
     }
 
     fn resume(&mut self, restored: &Restored) {
         self.state = restored.state();
         self.keeper = Keeper::resume(of_state(&self.state));
+        let last = restored.last().map(|last| (last.pane as i64 + 1) * self.hop_ms);
+        if let (Some(results), Some(last_ms)) = (self.view.metrics.results(), last) {
+            results.restored(&self.state, last_ms);
+        }
+        info!(window = last.map(time), vms = self.state.members().len(), "the state is restored");
     }
 
     fn publish(&mut self, window: &Window) -> anyhow::Result<()> {
-        self.state.apply(&window.changes);
         let end_ms = window.end * self.period_ms;
+        self.view.metrics.computed(end_ms, (self.view.now_ms)());
+        self.state.apply(&window.changes);
         let records = events::records(&window.changes, &self.state, end_ms);
         let refused = window.summary.refused.iter().map(dead_letter);
         let mut out = records.into_iter().chain(refused).map(|record| self.out(record)).collect::<Vec<Out>>();
@@ -182,7 +227,28 @@ impl Results {
             key: key.into_bytes(),
             value: bytes.map(String::into_bytes),
         }));
-        Ok(self.sink.commit(&out, (&self.topics.samples, &window.read))?)
+        let begun_ms = (self.view.now_ms)();
+        self.sink.commit(&out, (&self.topics.samples, &window.read))?;
+        self.tell(window, end_ms, (begun_ms, (self.view.now_ms)()));
+        Ok(())
+    }
+
+    /// A window that ended at `end_ms` was written from one time to another.
+    fn tell(&self, window: &Window, end_ms: i64, written_ms: (i64, i64)) {
+        let (state, summary) = (&self.state, &window.summary);
+        if let Some(results) = self.view.metrics.results() {
+            results.published(&Published { window, state, end_ms, written_ms });
+        }
+        info!(
+            window = time(end_ms),
+            judged = summary.judged,
+            idle = summary.idle,
+            unjudged = summary.unjudged,
+            changes = window.changes.len(),
+            dead_letters = summary.refused.len(),
+            latency_ms = written_ms.1 - end_ms,
+            "a window is written"
+        );
     }
 
     fn out(&self, record: Record) -> Out {
@@ -195,4 +261,9 @@ impl Results {
         let value = record.value.map(|value| value.to_string().into_bytes());
         Out { topic: topic.clone(), key: record.key.into_bytes(), value }
     }
+}
+
+/// As RFC 3339; of no time that can be written as the milliseconds.
+fn time(unix_ms: i64) -> String {
+    Timestamp::from_millisecond(unix_ms).map_or_else(|_| unix_ms.to_string(), |time| time.to_string())
 }

@@ -15,6 +15,8 @@ fn take(append_ms: i64, text: &str) -> Taken {
     intake
         .take(&Record { topic: "s", partition: 2, offset: 7, append_ms, bytes: text.as_bytes() }, &mut batch);
     assert_eq!(batch.records, 1);
+    let values: usize = batch.samples.iter().map(|samples| samples.cpu_ppm.len()).sum();
+    assert_eq!(batch.values, values as u64);
     let samples = batch.samples.into_iter().map(|s| (s.vm.to_string(), s.first, s.cpu_ppm)).collect();
     let dead = batch.dead.into_iter().map(|(letter, open)| {
         assert_eq!(open, intake.open());

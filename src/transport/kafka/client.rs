@@ -167,7 +167,7 @@ impl Client {
     }
 
     fn make<T: FromClientConfigAndContext<Context>>(&self, config: &ClientConfig) -> Result<T, ClientError> {
-        config.create_with_context(Context::default()).map_err(|error| {
+        config.create_with_context(Context::hiding(&self.secrets)).map_err(|error| {
             let what = match error {
                 KafkaError::ClientCreation(what) => what,
                 // Its own words would show the value.

@@ -1,5 +1,7 @@
 //! Records -> Kafka, a transaction at a time: all of them are seen, or none.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -77,6 +79,7 @@ pub struct Sink {
     /// Says, in the name of a group that nobody joins, how far samples have been read: tools that show lag look there.
     reader: BaseConsumer<Context>,
     id: String,
+    retries: Arc<AtomicU64>,
     stop: Box<dyn Fn() -> bool>,
 }
 
@@ -93,7 +96,8 @@ impl Sink {
     ) -> Result<Sink, SinkError> {
         let producer = producer(client, transactional_id)?;
         let reader = client.create(&[("group.id", transactional_id), ("enable.auto.commit", "false")])?;
-        let sink = Sink { client: client.clone(), producer, reader, id: transactional_id.into(), stop };
+        let (client, id) = (client.clone(), transactional_id.into());
+        let sink = Sink { client, producer, reader, id, retries: Arc::default(), stop };
         sink.begin()?;
         Ok(sink)
     }
@@ -119,6 +123,11 @@ impl Sink {
             self.pause(&mut attempts, "begin to write", &error)?;
         }
         Ok(())
+    }
+
+    /// How often a step had to be tried again so far; it counts on while a commit waits.
+    pub fn retries(&self) -> Arc<AtomicU64> {
+        self.retries.clone()
     }
 
     /// Writes `records` in one transaction, and then says how far a topic has been `read`. What may pass is waited for,
@@ -244,7 +253,8 @@ impl Sink {
     /// # Errors
     /// When it is time to stop.
     fn pause(&self, attempts: &mut usize, what: &str, error: &KafkaError) -> Result<(), SinkError> {
-        eprintln!("lwt: cannot {what} yet, trying again: {error}");
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%error, attempts, "cannot {what} yet, trying again");
         let pause_ms = PAUSES_MS[(*attempts).min(PAUSES_MS.len() - 1)];
         *attempts += 1;
         for _ in 0..pause_ms / 100 {

@@ -201,22 +201,26 @@ impl Source {
                 bytes += self.turn(at, slowest.saturating_add(1), batch)?;
                 if batch.records >= MAX_RECORDS || bytes >= MAX_BYTES {
                     self.first = at + 1;
-                    self.close(batch);
+                    self.close(batch, now_ms);
                     return Ok(());
                 }
             }
             if batch.records == before {
-                self.close(batch);
+                self.close(batch, now_ms);
                 return Ok(());
             }
         }
     }
 
-    fn close(&mut self, batch: &mut Batch) {
+    fn close(&mut self, batch: &mut Batch, now_ms: i64) {
         self.open = self.open.max(self.slowest());
         batch.open = self.open;
         batch.read.extend(self.partitions.iter().map(|p| (p.number, p.next)));
-        batch.lag = self.partitions.iter().map(|p| (p.end - p.next).max(0) as u64).sum();
+        for partition in self.partitions.iter().filter(|partition| partition.end > partition.next) {
+            batch.lag += (partition.end - partition.next) as u64;
+            let since_ms = partition.intake.read_ms().map_or(0, |read_ms| now_ms.saturating_sub(read_ms));
+            batch.lag_ms = batch.lag_ms.max(since_ms);
+        }
     }
 
     /// The smallest open pane; without partitions nobody waits.

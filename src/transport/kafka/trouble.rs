@@ -8,6 +8,9 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use tracing::{debug, info, warn};
+
+use super::settings::without;
 
 /// Why a cluster does not let us in, the most telling last: what comes later in this list says more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -90,13 +93,24 @@ impl Trouble {
 }
 
 /// What every client of ours tells librdkafka to call: keeps the most telling trouble since the last good
-/// word, and prints nothing.
+/// word, and hands on what librdkafka logs, without what is to be hidden.
 #[derive(Default)]
 pub struct Context {
+    secrets: Vec<String>,
     seen: Mutex<Option<(Trouble, String)>>,
 }
 
 impl Context {
+    /// Of a client that has these secrets.
+    pub fn hiding(secrets: &[String]) -> Self {
+        Context { secrets: secrets.to_vec(), ..Context::default() }
+    }
+
+    /// What of librdkafka's words may be shown.
+    fn shown(&self, message: &str) -> String {
+        without(message, &self.secrets.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// The most telling trouble so far, and librdkafka's words for it (which may hold what is to be hidden).
     pub fn trouble(&self) -> Option<(Trouble, String)> {
         self.seen.lock().map_or(None, |seen| seen.clone())
@@ -111,7 +125,21 @@ impl Context {
 }
 
 impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let message = self.shown(message);
+        match level {
+            // Producers and consumers are made of the same properties.
+            RDKafkaLogLevel::Warning if facility == "CONFWARN" => debug!(facility, "librdkafka: {message}"),
+            // What ends us we say ourselves: librdkafka tries again for ever.
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => warn!(facility, "librdkafka: {message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "librdkafka: {message}"),
+            RDKafkaLogLevel::Debug => debug!(facility, "librdkafka: {message}"),
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(trouble) = Trouble::of(error.rdkafka_error_code(), reason) {
@@ -126,4 +154,15 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_get_into_the_log() {
+        let context = Context::hiding(&["s3cret".into(), "s3cret2".into()]);
+        assert_eq!(context.shown("user bob, password s3cret2/s3cret"), "user bob, password …/…");
+    }
 }
