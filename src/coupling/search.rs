@@ -83,7 +83,12 @@ mod tests {
         let remarkable = |i: usize, j: usize| {
             comparisons.iter().any(|(index, comparison)| {
                 let (low, high) = nulls.beyond(*index, IN_VAIN * vms as f64);
-                !(low..=high).contains(&comparison.product(vectors[i], vectors[j], params, false))
+                !(low..=high).contains(&comparison.product(
+                    (vectors[i], vectors[j]),
+                    params,
+                    false,
+                    Simd::Portable,
+                ))
             })
         };
         let pairs = (0..vectors.len()).flat_map(|i| (i + 1..vectors.len()).map(move |j| (i, j)));
@@ -104,7 +109,7 @@ mod tests {
         let vectors: Vec<Vec<i8>> =
             (0..60).map(|_| (0..params.values()).map(|_| noise()).collect()).collect();
         let all: Vec<&[i8]> = vectors.iter().map(Vec::as_slice).collect();
-        let nulls = Nulls::new(&all, vms, &params);
+        let nulls = Nulls::new(&all, vms, &params, Simd::detect());
         let expected = naive(&all, vms, &nulls, &params);
         assert!(expected.len() > 20 && expected.len() < 60 * 59 / 4, "{}", expected.len());
         let (left, right) = all.split_at(25);
