@@ -56,12 +56,16 @@ impl Vectors {
                 panels.resize(panels.len() + steps, Step::ZERO);
             }
             let (panel, column) = (&mut panels[row / COLUMNS * steps..], row % COLUMNS);
-            let packed = |value: i8| value as u8 ^ 0x80;
+            let packed = |values: [i8; 4]| u32::from_ne_bytes(values.map(|value| value as u8)) ^ 0x8080_8080;
             let (whole, rest) = vector.as_chunks::<4>();
-            panel.iter_mut().zip(whole).for_each(|(step, values)| step.0[column] = values.map(packed));
-            let places = panel.iter_mut().skip(whole.len()).flat_map(|step| &mut step.0[column]);
-            places.zip(rest).for_each(|(place, &value)| *place = packed(value));
-            sums.push(vector.iter().map(|&value| i32::from(value)).sum());
+            let places = panel.iter_mut().map(|step| &mut step.0[column]);
+            let last = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0));
+            let values = whole.iter().copied().chain((!rest.is_empty()).then_some(last));
+            places.zip(values).for_each(|(place, values)| *place = packed(values).to_ne_bytes());
+            // Up to 128 values of -128 are an `i16`.
+            let parts =
+                vector.chunks(128).map(|part| part.iter().map(|&value| i16::from(value)).sum::<i16>());
+            sums.push(parts.map(i32::from).sum());
         }
         Vectors { steps, panels, sums }
     }
