@@ -5,6 +5,7 @@
 //!
 //!     cargo bench --bench scale                prints Markdown, up to 10,000 VMs
 //!     cargo bench --bench scale -- 100000      minutes
+//!     cargo bench --bench scale -- edges       from innovations to edges at the same moment, on one core and on two
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -26,8 +27,14 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 const SECONDS: usize = 300;
 const PERIOD_MS: u64 = 1000;
 
+#[path = "scale/edges.rs"]
+mod edges;
+
 fn main() {
     // Cargo hands over `--bench` too.
+    if std::env::args().any(|arg| arg == "edges") {
+        return edges::print();
+    }
     let most = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(10_000);
     println!("| VMs | one worker | two workers | times as fast | products alone | memory a VM |");
     println!("|---|---|---|---|---|---|");

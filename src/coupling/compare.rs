@@ -4,16 +4,19 @@
 use serde::Serialize;
 
 use super::null::{Null, median};
-use super::params::{ORDER, Params, Scale};
+use super::params::{ORDER, Params};
 use super::product;
 use super::significance::{self, Significance};
+use crate::simd::Simd;
+pub use comparison::Comparison;
+use comparison::{Kind, Two, comparisons};
+
+mod comparison;
 
 /// VMs whose pairs say what is usual: 512 have 130,816, whose spread is known to 0.3 %.
 pub const SAMPLE: usize = 512;
 /// VMs of the sample whose pairs are compared in every way: 128 have 8,128.
 const SMALL_SAMPLE: usize = 128;
-/// Clocks of hosts, and the moments at which they sample, differ by up to this, ms.
-const SKEW_MS: i64 = 300;
 /// The evidence of another comparison than the plain one must be this much larger to be preferred.
 const PREFERENCE: f64 = 0.5;
 /// What is so far apart, ms, has nothing in common but that it comes again: well beyond the longest lag.
@@ -27,88 +30,12 @@ const ECHOES: usize = ORDER;
 /// By how many standard deviations more one VM must follow the other than the other the one.
 const SURELY: f64 = 5.0;
 
-/// One way of comparing a pair: by how many bins `b` follows `a`, for each scale that takes part.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Comparison {
-    /// By how much `b` follows `a`, ms.
-    pub lag_ms: i64,
-    /// In bins, for each scale.
-    shifts: Vec<Option<isize>>,
-    /// What it is for.
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    /// All scales, the same moment.
-    Plain,
-    /// The scale with this index alone, the same moment.
-    Single(usize),
-    /// The same, some bins apart.
-    Lagged(usize),
-    /// All scales, for hosts whose clocks differ by that much.
-    Skewed,
-}
-
-impl Comparison {
-    /// The scale with this index alone, `b` some bins after `a`.
-    pub fn alone(of: usize, lag: isize, params: &Params) -> Self {
-        let scales = params.scales();
-        Comparison {
-            lag_ms: lag as i64 * scales[of].bin_ms as i64,
-            shifts: (0..scales.len()).map(|scale| (scale == of).then_some(lag)).collect(),
-            kind: if lag == 0 { Kind::Single(of) } else { Kind::Lagged(of) },
-        }
-    }
-
-    /// The index of the scale that it compares alone; none if it compares all.
-    pub fn scale(&self) -> Option<usize> {
-        match self.kind {
-            Kind::Single(of) | Kind::Lagged(of) => Some(of),
-            Kind::Plain | Kind::Skewed => None,
-        }
-    }
-
-    /// The product of `a` and `b`; of the last `hop` ticks only if `fresh`.
-    pub fn product(&self, a: &[i8], b: &[i8], params: &Params, fresh: bool) -> i32 {
-        self.parts(params, fresh).map(|(x, y)| product::dot(&a[x], &b[y])).sum()
-    }
-
-    /// The sum of the squares of what that product adds up: its variance if signs were drawn.
-    fn energy(&self, a: &[i8], b: &[i8], params: &Params) -> f64 {
-        let square = |(a, b): (&i8, &i8)| (i32::from(*a) * i32::from(*b)).pow(2) as u64;
-        let parts = self.parts(params, false);
-        parts.map(|(x, y)| a[x].iter().zip(&b[y]).map(square).sum::<u64>()).sum::<u64>() as f64
-    }
-
-    /// Whether all pairs are searched by it: pairs on skewed clocks show themselves at coarse scales first.
-    pub fn searched(&self) -> bool {
-        matches!(self.kind, Kind::Plain | Kind::Lagged(_))
-    }
-
-    /// What of the two vectors is multiplied.
-    pub fn parts<'a>(
-        &'a self,
-        params: &'a Params,
-        fresh: bool,
-    ) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> + 'a {
-        params.scales().iter().zip(&self.shifts).filter_map(move |(scale, shift)| {
-            let (shift, all) = ((*shift)?, scale.range());
-            let start =
-                if fresh { all.end - (params.hop() / scale.ticks).min(scale.values()) } else { all.start };
-            let late = shift.unsigned_abs();
-            let (early, later) =
-                (start.max(all.start + late) - late..all.end - late, start.max(all.start + late)..all.end);
-            Some(if shift >= 0 { (early, later) } else { (later, early) })
-        })
-    }
-}
-
 /// All comparisons of a pair, with what each gives for independent pairs.
 #[derive(Clone, Debug)]
 pub struct Nulls {
     comparisons: Vec<(Comparison, Usual)>,
     significance: Significance,
+    simd: Simd,
 }
 
 /// What a comparison gives for independent pairs.
@@ -122,14 +49,14 @@ struct Usual {
 
 impl Usual {
     /// How many standard deviations beyond it a pair is by this comparison.
-    fn z(&self, comparison: &Comparison, a: &[i8], b: &[i8], params: &Params) -> f64 {
-        self.whole.z(f64::from(comparison.product(a, b, params, false)))
+    fn z(&self, comparison: &Comparison, two: Two<'_>, params: &Params, simd: Simd) -> f64 {
+        self.whole.z(f64::from(comparison.product(two, params, false, simd)))
     }
 
     /// By what a pair's z is divided: a few moments at which much happens in both are not much evidence.
     /// Half-way (in powers) to a sum that is scaled by its own energy, which a few moments can never make large.
-    fn few_moments(&self, comparison: &Comparison, a: &[i8], b: &[i8], params: &Params) -> f64 {
-        (comparison.energy(a, b, params) / self.energy.max(1.0)).max(1.0).sqrt().sqrt()
+    fn few_moments(&self, comparison: &Comparison, two: Two<'_>, params: &Params, simd: Simd) -> f64 {
+        (comparison.energy(two, params, simd) / self.energy.max(1.0)).max(1.0).sqrt().sqrt()
     }
 }
 
@@ -147,12 +74,12 @@ pub struct Judged {
 
 impl Nulls {
     /// From the vectors of a sample of a park of `vms`.
-    pub fn new(sample: &[&[i8]], vms: usize, params: &Params) -> Self {
+    pub fn new(sample: &[&[i8]], vms: usize, params: &Params, simd: Simd) -> Self {
         let sample = &sample[..sample.len().min(SAMPLE)];
         let comparisons = comparisons(params);
-        let usual = usual(&comparisons, sample, params);
+        let usual = usual(&comparisons, sample, params, simd);
         let significance = significance(vms, params);
-        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), significance }
+        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), significance, simd }
     }
 
     /// When evidence is enough.
@@ -178,9 +105,9 @@ impl Nulls {
     pub fn judge(&self, a: &[i8], b: &[i8], skewed: bool, params: &Params) -> Judged {
         let (mut best, mut few_moments) = (Judged { z: 0.0, by: 0, lag_ms: 0 }, 1.0f64);
         for (by, (comparison, usual)) in self.made(skewed) {
-            let mut z = usual.z(comparison, a, b, params) * self.discount(comparison);
+            let mut z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
             if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
-                let divisor = usual.few_moments(comparison, a, b, params);
+                let divisor = usual.few_moments(comparison, (a, b), params, self.simd);
                 z /= divisor;
                 if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
                     best = Judged { z, by, lag_ms: comparison.lag_ms };
@@ -205,8 +132,8 @@ impl Nulls {
         params: &'a Params,
     ) -> impl Iterator<Item = (&'a Comparison, f64)> + 'a {
         self.made(skewed).map(move |(_, (comparison, usual))| {
-            let z = usual.z(comparison, a, b, params) * self.discount(comparison);
-            (comparison, z / usual.few_moments(comparison, a, b, params))
+            let z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
+            (comparison, z / usual.few_moments(comparison, (a, b), params, self.simd))
         })
     }
 
@@ -241,7 +168,7 @@ impl Nulls {
                 to[..right.len()].copy_from_slice(right);
                 to[right.len()..].copy_from_slice(left);
             }
-            usual.z(comparison, a, &shifted, params).powi(2)
+            usual.z(comparison, (a, &shifted), params, self.simd).powi(2)
         };
         (shifts.map(square).sum::<f64>() / n).sqrt().max(1.0)
     }
@@ -256,7 +183,8 @@ impl Nulls {
         for scale in params.scales().iter().zip(&comparison.shifts).filter_map(|(s, shift)| shift.map(|_| s))
         {
             let (a, b) = (&a[scale.range()], &b[scale.range()]);
-            let lagged = |x: &[i8], lag: usize| f64::from(product::dot(&x[lag..], &x[..x.len() - lag]));
+            let lagged =
+                |x: &[i8], lag: usize| f64::from(product::dot(self.simd, &x[lag..], &x[..x.len() - lag]));
             let both = |lag: usize| lagged(a, lag) * lagged(b, lag);
             white += both(0);
             variance += both(0) + 2.0 * (1..=ECHOES.min(a.len())).map(both).sum::<f64>();
@@ -267,7 +195,7 @@ impl Nulls {
     /// The evidence of the last hop alone, by the comparison with this index.
     pub fn fresh(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
         let (comparison, usual) = &self.comparisons[by.min(self.comparisons.len() - 1)];
-        usual.fresh.z(f64::from(comparison.product(a, b, params, true)))
+        usual.fresh.z(f64::from(comparison.product((a, b), params, true, self.simd)))
     }
 
     /// By how much `b` follows `a` in the comparison with this index, ms.
@@ -281,7 +209,7 @@ impl Nulls {
     pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(Which, f64)> {
         let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
         for (_, (comparison, usual)) in self.made(false) {
-            let z = usual.z(comparison, a, b, params).abs();
+            let z = usual.z(comparison, (a, b), params, self.simd).abs();
             let side = match comparison.lag_ms {
                 1.. => &mut after,
                 0 => &mut same,
@@ -309,18 +237,18 @@ pub enum Which {
 
 /// How closely two VMs move together, -1 to 1: the correlation of their vectors; with the sign of the evidence `z`
 /// where that is of another comparison.
-pub fn strength(a: &[i8], b: &[i8], z: f64) -> f64 {
-    correlation(a, b).abs().min(1.0).copysign(z)
+pub fn strength(a: &[i8], b: &[i8], z: f64, simd: Simd) -> f64 {
+    correlation(a, b, simd).abs().min(1.0).copysign(z)
 }
 
 /// The correlation of two vectors, of which 0 is the mean.
-pub fn correlation(a: &[i8], b: &[i8]) -> f64 {
-    f64::from(product::dot(a, b)) / (norm(a) * norm(b))
+pub fn correlation(a: &[i8], b: &[i8], simd: Simd) -> f64 {
+    f64::from(product::dot(simd, a, b)) / (norm(a, simd) * norm(b, simd))
 }
 
 /// The length of a vector; 1 of one that is all 0.
-pub fn norm(x: &[i8]) -> f64 {
-    f64::from(product::dot(x, x)).sqrt().max(1.0)
+pub fn norm(x: &[i8], simd: Simd) -> f64 {
+    f64::from(product::dot(simd, x, x)).sqrt().max(1.0)
 }
 
 /// When evidence is enough in a park of `vms`.
@@ -329,32 +257,9 @@ pub fn significance(vms: usize, params: &Params) -> Significance {
     Significance::new(vms, comparisons(params).len() - 1, finest_ms, params.fdr())
 }
 
-fn comparisons(params: &Params) -> Vec<Comparison> {
-    let scales = params.scales();
-    let plain = Comparison { lag_ms: 0, shifts: vec![Some(0); scales.len()], kind: Kind::Plain };
-    let both = |most: isize| (1..=most).flat_map(|lag| [lag, -lag]);
-    let alone = |i: usize, lag: isize| Comparison::alone(i, lag, params);
-    let singles = (0..scales.len()).filter(|i| scales[*i].most_lag > 0).map(|i| alone(i, 0));
-    let lagged = scales
-        .iter()
-        .enumerate()
-        .flat_map(|(i, scale)| both(scale.most_lag as isize).map(move |lag| alone(i, lag)));
-    let finest_ms = scales.first().map_or(i64::MAX, |scale| scale.bin_ms as i64);
-    let skewed = both((SKEW_MS / finest_ms) as isize).map(|lag| {
-        let lag_ms = lag as i64 * finest_ms;
-        let bins = |scale: &Scale| (lag_ms as f64 / scale.bin_ms as f64).round() as isize;
-        Comparison {
-            lag_ms,
-            shifts: scales.iter().map(|scale| Some(bins(scale))).collect(),
-            kind: Kind::Skewed,
-        }
-    });
-    std::iter::once(plain).chain(singles).chain(lagged).chain(skewed).collect()
-}
-
 /// What each comparison gives for the pairs of the sample. Lags of one scale share theirs, skewed clocks have
 /// that of the plain one.
-fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params) -> Vec<Usual> {
+fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params, simd: Simd) -> Vec<Usual> {
     let few = &sample[..sample.len().min(SMALL_SAMPLE)];
     let mut known: Vec<(Kind, Usual)> = vec![];
     let usual = |comparison: &Comparison| {
@@ -366,10 +271,13 @@ fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params) -> Vec<U
         let vms = if kind == Kind::Plain { sample } else { few };
         let null = if matches!(kind, Kind::Lagged(_)) { Null::both } else { Null::left };
         let products = |fresh| {
-            let of = |(a, b)| alike.iter().map(move |c| f64::from(c.product(a, b, params, fresh)));
-            null(&mut pairs(vms).flat_map(of).collect::<Vec<f64>>())
+            let all = alike.iter().flat_map(|comparison| comparison.products(vms, params, fresh, simd));
+            let mut all: Vec<i32> = all.collect();
+            // Integers are sorted in half the time.
+            all.sort_unstable();
+            null(&mut all.into_iter().map(f64::from).collect::<Vec<f64>>())
         };
-        let mut energies: Vec<f64> = pairs(few).map(|(a, b)| comparison.energy(a, b, params)).collect();
+        let mut energies: Vec<f64> = pairs(few).map(|two| comparison.energy(two, params, simd)).collect();
         let usual = Usual { whole: products(false), fresh: products(true), energy: median(&mut energies) };
         known.push((kind, usual));
         usual

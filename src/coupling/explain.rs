@@ -14,6 +14,9 @@ use crate::window::{Status, VmWindow};
 
 pub mod reason;
 
+/// One pair is explained at a time: no hurry.
+const PLAIN: Simd = Simd::Portable;
+
 /// VMs whose pairs say what is usual at one scale: 128 have 8,128.
 pub const SAMPLE: usize = 128;
 /// The same for its lags: 32 have 496, times 20 lags.
@@ -210,8 +213,8 @@ fn rounded(x: f64) -> f64 {
 /// The correlation of the vectors without weights, as one of the sample's.
 fn unweighted_z(sides: [&Side; 2], sample: &[&[i8]], params: &Params) -> f64 {
     let [a, b] = sides.map(|side| side.unweighted(params));
-    let mut others: Vec<f64> = pairs(sample).map(|(a, b)| correlation(a, b)).collect();
-    Null::left(&mut others).z(correlation(&a, &b))
+    let mut others: Vec<f64> = pairs(sample).map(|(a, b)| correlation(a, b, PLAIN)).collect();
+    Null::left(&mut others).z(correlation(&a, &b, PLAIN))
 }
 
 fn at_scale(
@@ -222,8 +225,9 @@ fn at_scale(
     params: &Params,
 ) -> AtScale {
     let scale = &params.scales()[of];
-    let product =
-        |a: &[i8], b: &[i8], lag| f64::from(Comparison::alone(of, lag, params).product(a, b, params, false));
+    let product = |a: &[i8], b: &[i8], lag| {
+        f64::from(Comparison::alone(of, lag, params).product((a, b), params, false, PLAIN))
+    };
     let same = Null::left(&mut pairs(sample).map(|(a, b)| product(a, b, 0)).collect::<Vec<f64>>());
     let most = if scale.most_lag > 0 { scale.most_lag } else { FINE_LAGS.min(scale.bins / 4) } as isize;
     let apart = || (-most..=most).filter(|lag| *lag != 0);
@@ -231,7 +235,7 @@ fn at_scale(
     let others = pairs(few).flat_map(|(a, b)| apart().map(move |lag| product(a, b, lag)));
     let later = Null::both(&mut others.collect::<Vec<f64>>());
     let z = |lag: isize| if lag == 0 { same } else { later }.z(product(a, b, lag));
-    let norms = norm(&a[scale.range()]) * norm(&b[scale.range()]);
+    let norms = norm(&a[scale.range()], PLAIN) * norm(&b[scale.range()], PLAIN);
     let edge = |side: f64| rounded((same.centre + side * BAND * same.spread) / norms);
     AtScale {
         bin_ms: scale.bin_ms,

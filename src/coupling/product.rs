@@ -4,6 +4,7 @@
 //! `vpdpbusd` multiplies unsigned by signed bytes, so the columns of a tile are kept as value + 128:
 //! `sum(l * (r + 128)) = l.r + 128 * sum(l)`, and what is too much is taken off where a sum starts.
 
+mod pair;
 mod tile;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 use std::ops::Range;
 
 use crate::simd::Simd;
+pub use pair::{dot, energy};
 use tile::{COLUMNS, ROWS, Rows, Step, Tile, Wanted};
 
 /// The most values in a vector: the largest sum, of -128 * -128, 2^14, at each place, is then below 2^31.
@@ -53,11 +55,17 @@ impl Vectors {
             if row % COLUMNS == 0 {
                 panels.resize(panels.len() + steps, Step::ZERO);
             }
-            for (step, values) in panels[row / COLUMNS * steps..].iter_mut().zip(vector.chunks(4)) {
-                let places = step.0[row % COLUMNS].iter_mut();
-                places.zip(values).for_each(|(place, &value)| *place = value as u8 ^ 0x80);
-            }
-            sums.push(vector.iter().map(|&value| i32::from(value)).sum());
+            let (panel, column) = (&mut panels[row / COLUMNS * steps..], row % COLUMNS);
+            let packed = |values: [i8; 4]| u32::from_ne_bytes(values.map(|value| value as u8)) ^ 0x8080_8080;
+            let (whole, rest) = vector.as_chunks::<4>();
+            let places = panel.iter_mut().map(|step| &mut step.0[column]);
+            let last = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0));
+            let values = whole.iter().copied().chain((!rest.is_empty()).then_some(last));
+            places.zip(values).for_each(|(place, values)| *place = packed(values).to_ne_bytes());
+            // Up to 128 values of -128 are an `i16`.
+            let parts =
+                vector.chunks(128).map(|part| part.iter().map(|&value| i16::from(value)).sum::<i16>());
+            sums.push(parts.map(i32::from).sum());
         }
         Vectors { steps, panels, sums }
     }
@@ -132,11 +140,6 @@ pub fn products(
         }
         _ => job.run(tile::paired, tile::portable, emit),
     }
-}
-
-/// The product of two vectors of at most [`MAX_LEN`] values; the shorter counts as filled up with zeros.
-pub fn dot(a: &[i8], b: &[i8]) -> i32 {
-    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
 }
 
 struct Job<'a> {

@@ -38,17 +38,31 @@ pub fn candidates(
     }
     // Within one set, what follows by a lag is what leads by it in the pair turned round.
     let made = |comparison: &Comparison| comparison.searched() && (!within || comparison.lag_ms >= 0);
-    for (index, comparison) in nulls.comparisons().enumerate().filter(|(_, comparison)| made(comparison)) {
-        let (low, high) = nulls.beyond(index, IN_VAIN * vms as f64);
-        let left = cut(block.left, comparison, params, |(early, _)| early);
-        let late = cut(right, comparison, params, |(_, late)| late);
-        let pairs = if within && comparison.lag_ms == 0 { Pairs::Upper } else { Pairs::All };
-        product::products(simd, (&left, &late), pairs, Beyond { low, high }, |i, j, _| {
-            if !within || i != j {
-                let (i, j) = if within { (i.min(j), i.max(j)) } else { (i, j) };
-                found.push((i as u32, j as u32));
+    let made: Vec<_> = nulls.comparisons().enumerate().filter(|(_, comparison)| made(comparison)).collect();
+    for alike in made.chunk_by(|(_, one), (_, other)| one.scale() == other.scale()) {
+        let whole = alike[0].1.scale().map_or(0..params.values(), |of| params.scales()[of].range());
+        let left_whole = cut(block.left, whole.clone(), &whole);
+        let right_whole = (!within).then(|| cut(right, whole.clone(), &whole));
+        for (index, comparison) in alike {
+            let (low, high) = nulls.beyond(*index, IN_VAIN * vms as f64);
+            // Who is early is multiplied whole: behind who is late there are zeros.
+            let later = |range: &Range| range.start + comparison.bins()..range.end;
+            let late = |vectors| cut(vectors, later(&whole), &whole);
+            let (early_right, early_left) = (right_whole.as_ref().unwrap_or(&left_whole), &left_whole);
+            let emit = |i: usize, j: usize, _| {
+                if !within || i != j {
+                    let (i, j) = if within { (i.min(j), i.max(j)) } else { (i, j) };
+                    found.push((i as u32, j as u32));
+                }
+            };
+            let pairs = if within && comparison.lag_ms == 0 { Pairs::Upper } else { Pairs::All };
+            let beyond = Beyond { low, high };
+            match comparison.lag_ms {
+                0 => product::products(simd, (early_left, early_right), pairs, beyond, emit),
+                1.. => product::products(simd, (early_left, &late(right)), pairs, beyond, emit),
+                _ => product::products(simd, (&late(block.left), early_right), pairs, beyond, emit),
             }
-        });
+        }
     }
     found.sort_unstable();
     found.dedup();
@@ -57,20 +71,9 @@ pub fn candidates(
 
 type Range = std::ops::Range<usize>;
 
-/// The side of each vector that `comparison` multiplies, packed.
-fn cut(
-    vectors: &[&[i8]],
-    comparison: &Comparison,
-    params: &Params,
-    side: fn((Range, Range)) -> Range,
-) -> Vectors {
-    let parts: Vec<Range> = comparison.parts(params, false).map(side).collect();
-    let len = parts.iter().map(|part| part.len()).sum();
-    // The parts are one run if nothing is left out between them.
-    match parts.as_slice() {
-        [one] => Vectors::new(vectors.iter().map(|vector| &vector[one.clone()]), len),
-        _ => Vectors::new(vectors, len),
-    }
+/// This part of each vector, packed as `whole` is.
+fn cut(vectors: &[&[i8]], part: Range, whole: &Range) -> Vectors {
+    Vectors::new(vectors.iter().map(|vector| &vector[part.clone()]), whole.len())
 }
 
 #[cfg(test)]
@@ -83,7 +86,12 @@ mod tests {
         let remarkable = |i: usize, j: usize| {
             comparisons.iter().any(|(index, comparison)| {
                 let (low, high) = nulls.beyond(*index, IN_VAIN * vms as f64);
-                !(low..=high).contains(&comparison.product(vectors[i], vectors[j], params, false))
+                !(low..=high).contains(&comparison.product(
+                    (vectors[i], vectors[j]),
+                    params,
+                    false,
+                    Simd::Portable,
+                ))
             })
         };
         let pairs = (0..vectors.len()).flat_map(|i| (i + 1..vectors.len()).map(move |j| (i, j)));
@@ -104,7 +112,7 @@ mod tests {
         let vectors: Vec<Vec<i8>> =
             (0..60).map(|_| (0..params.values()).map(|_| noise()).collect()).collect();
         let all: Vec<&[i8]> = vectors.iter().map(Vec::as_slice).collect();
-        let nulls = Nulls::new(&all, vms, &params);
+        let nulls = Nulls::new(&all, vms, &params, Simd::detect());
         let expected = naive(&all, vms, &nulls, &params);
         assert!(expected.len() > 20 && expected.len() < 60 * 59 / 4, "{}", expected.len());
         let (left, right) = all.split_at(25);

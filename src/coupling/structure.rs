@@ -12,8 +12,6 @@
 //! that of its neighbour does, so that the neighbour seems to stand between (a message broker, seen from its
 //! subscribers: the publisher predicts them better than it does).
 
-use std::collections::HashMap;
-
 use nalgebra::{Cholesky, DMatrix};
 
 use super::null::median;
@@ -102,14 +100,13 @@ pub struct Tie {
 }
 
 /// Of each of `ties`, whether its VMs are tied directly, by the ensemble that they share; of several that disagree,
-/// open. A pair that is not among `ties` counts as uncorrelated.
+/// open. `ties` are in order of `(a, b)`; a pair that is not among them counts as uncorrelated.
 pub fn within(ensembles: &[Vec<u32>], ties: &[Tie]) -> Vec<Option<bool>> {
-    let index: HashMap<(u32, u32), usize> =
-        ties.iter().enumerate().map(|(i, tie)| ((tie.a, tie.b), i)).collect();
     let mut told: Vec<Option<Option<bool>>> = vec![None; ties.len()];
     for members in ensembles.iter().filter(|members| members.len() <= MOST_MEMBERS) {
         let at = |i: usize, j: usize| {
-            index.get(&(members[i].min(members[j]), members[i].max(members[j]))).copied()
+            let pair = (members[i].min(members[j]), members[i].max(members[j]));
+            ties.binary_search_by_key(&pair, |tie| (tie.a, tie.b)).ok()
         };
         let strength = DMatrix::from_fn(members.len(), members.len(), |i, j| match at(i, j) {
             Some(at) => ties[at].strength,

@@ -10,7 +10,6 @@ mod days;
 mod park;
 mod recorded;
 
-use lwt::coupling::Params;
 use park::{Found, Member, Truth};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -39,11 +38,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, park: &[Member<'_>], found: &Found, params: &Params) {
+    fn add(&mut self, park: &[Member<'_>], found: &Found) {
         let (mut all, mut false_, mut neighbours, mut largest) = (0, 0, 0, 0.0f64);
         for (i, j, judged) in &found.pairs {
             let z = judged.z.abs();
-            let truth = park[*i].truth(&park[*j], params);
+            let truth = park[*i].truth(&park[*j]);
             if truth == Truth::Independent {
                 largest = largest.max(z);
             }
@@ -131,7 +130,7 @@ fn tally(library: &Library, assemble: Assemble, vms: usize, parks: u64) -> Tally
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let park = assemble(library, &mut rng, vms);
         let found = park::search(&park, &library.params);
-        tally.add(&park, &found, &library.params);
+        tally.add(&park, &found);
     }
     tally
 }

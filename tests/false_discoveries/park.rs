@@ -1,29 +1,40 @@
 //! Parks whose truth is known because they were put together: recorded VMs, or whole ensembles of them, each at a
 //! time of its own.
 
-use lwt::coupling::Params;
+use std::rc::Rc;
+
 use lwt::coupling::compare::{Judged, Nulls};
 use lwt::coupling::search::{self, Block};
+use lwt::coupling::{Params, Scale};
 use lwt::simd::Simd;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::recorded::{Library, Row};
+use super::recorded::{Library, Recorded, Row};
 
-/// Vectors of one recording that are less than this apart may have what happened then in common; lags are looked at
-/// up to 5 s, and models reach back ten bins.
+/// What was recorded less than this apart on one machine may have something in common: lags are looked at up to 5 s.
 const APART_MS: i64 = 15_000;
 
-/// So often a time is drawn that is apart from all others; a large park has no such times.
+/// A VM's own past is no stranger as far back as its models reach, ten bins of 5 s, or its work is repeated (the recorded
+/// cron jobs: every 20 s).
+const OWN_MS: i64 = 60_000;
+
+/// Surrogates are made of pieces so long: bursts, echoes and what is done every 20 or 30 s stay as they are.
+const PIECE_MS: u64 = 60_000;
+
+/// So often a time is drawn that is apart from all others.
 const DRAWS: usize = 30;
+
+/// A larger park has no such times.
+const FEW: usize = 128;
 
 /// One VM of a park.
 pub struct Member<'a> {
     pub row: &'a Row,
     recording: usize,
-    /// What is at the beginning of its vector was recorded then, but for what was turned round the end.
-    begins_ms: i64,
     pub vector: Vec<i8>,
+    /// When each value of the vector was recorded.
+    when_ms: Rc<Vec<i64>>,
 }
 
 /// What is true of two members.
@@ -33,88 +44,119 @@ pub enum Truth {
     Dependent,
     /// They have nothing to do with each other.
     Independent,
-    /// Of different ensembles, but recorded at the same time on one machine.
+    /// Of different ensembles, but some of it was recorded at the same time on one machine.
     Neighbours,
-    /// Of one ensemble at nearly the same time, or of two that share a member.
+    /// Of one ensemble at nearly the same time, of two that share a member, or a VM and its own past.
     Unclear,
 }
 
-/// A park of `vms`, each VM at a time of its own.
+/// A park of `vms`, each VM at a time of its own, the pieces of its window in an order of its own: with times alone the
+/// same few coincidences of the recordings would come again in park after park.
 pub fn strangers<'a>(library: &'a Library, rng: &mut ChaCha8Rng, vms: usize) -> Vec<Member<'a>> {
-    assemble(library, rng, vms, |rows, at| vec![&rows[at]])
+    assemble(library, rng, vms, Kind::Strangers)
 }
 
 /// A park of `vms`, each ensemble at a time of its own.
 pub fn ensembles<'a>(library: &'a Library, rng: &mut ChaCha8Rng, vms: usize) -> Vec<Member<'a>> {
-    assemble(library, rng, vms, |rows, at| rows.iter().filter(|row| row.group == rows[at].group).collect())
+    assemble(library, rng, vms, Kind::Ensembles)
 }
 
-fn assemble<'a>(
-    library: &'a Library,
-    rng: &mut ChaCha8Rng,
-    vms: usize,
-    who: fn(&'a [Row], usize) -> Vec<&'a Row>,
-) -> Vec<Member<'a>> {
-    let params = &library.params;
-    let coarsest_ms = params.scales().iter().map(|scale| scale.bin_ms).max().unwrap();
-    // No scale goes round more than once: `is_near` knows what was turned round its end once.
-    let turns = rounds_ms(params).min().unwrap() as u64 / coarsest_ms;
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Strangers,
+    Ensembles,
+}
+
+fn assemble<'a>(library: &'a Library, rng: &mut ChaCha8Rng, vms: usize, kind: Kind) -> Vec<Member<'a>> {
     let mut park: Vec<Member<'a>> = vec![];
     while park.len() < vms {
         let mut draw = 0;
-        let (rows, recording, begins_ms, late_ms) = loop {
+        let drawn = loop {
             draw += 1;
-            let window = &library.windows[rng.random_range(0..library.windows.len())];
-            let late_ms = (rng.random_range(0..turns) * coarsest_ms) as i64;
-            let rows = who(&window.rows, rng.random_range(0..window.rows.len()));
-            let begins_ms = window.start_ms - late_ms;
-            let near = |other: &Member<'_>| {
-                other.recording == window.recording && is_near(begins_ms, other.begins_ms, params)
-            };
-            if draw > DRAWS || !park.iter().any(near) {
-                break (rows, window.recording, begins_ms, late_ms);
+            let drawn = members(library, rng, kind);
+            let near = |other: &Member<'_>| drawn.iter().any(|one| one.is_near(other));
+            if vms > FEW || draw > DRAWS || !park.iter().any(near) {
+                break drawn;
             }
         };
-        park.extend(rows.into_iter().take(vms - park.len()).map(|row| Member {
-            row,
-            recording,
-            begins_ms,
-            vector: turned(&row.vector, late_ms as u64, params),
-        }));
+        park.extend(drawn.into_iter().take(vms - park.len()));
     }
     park
 }
 
-/// `vector` so much later, what goes over its end at its beginning; each scale by itself.
-fn turned(vector: &[i8], late_ms: u64, params: &Params) -> Vec<i8> {
-    let mut turned = vector.to_vec();
-    for scale in params.scales() {
-        let values = &mut turned[scale.range()];
-        let bins = (late_ms / scale.bin_ms) as usize % values.len();
-        values.rotate_right(bins);
+/// One VM, or one ensemble, at a time that is drawn.
+fn members<'a>(library: &'a Library, rng: &mut ChaCha8Rng, kind: Kind) -> Vec<Member<'a>> {
+    let params = &library.params;
+    let window = &library.windows[rng.random_range(0..library.windows.len())];
+    let drawn = &window.rows[rng.random_range(0..window.rows.len())];
+    let pieces = if kind == Kind::Strangers { pieces(params, rng) } else { vec![] };
+    let coarsest = params.scales().last().unwrap();
+    let late_ms = rng.random_range(0..coarsest.values() as u64) * coarsest.bin_ms;
+    let when_ms = Rc::new(moved(&recorded_ms(window, params), &pieces, late_ms, params));
+    let with = |row: &&Row| match kind {
+        Kind::Strangers => std::ptr::eq(*row, drawn),
+        Kind::Ensembles => row.group == drawn.group,
+    };
+    let member = |row: &'a Row| Member {
+        row,
+        recording: window.recording,
+        vector: moved(&row.vector, &pieces, late_ms, params),
+        when_ms: when_ms.clone(),
+    };
+    window.rows.iter().filter(with).map(member).collect()
+}
+
+/// An order of the pieces that a window has of every scale, counted from its end.
+fn pieces(params: &Params, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let lengths_ms = params.scales().iter().map(|scale| scale.values() as u64 * scale.bin_ms);
+    let mut pieces: Vec<usize> = (0..(lengths_ms.min().unwrap() / PIECE_MS) as usize).collect();
+    for i in (1..pieces.len()).rev() {
+        pieces.swap(i, rng.random_range(0..=i));
     }
-    turned
+    pieces
 }
 
-/// Whether some of what is at the same place in two vectors was recorded at nearly the same time.
-fn is_near(a_ms: i64, b_ms: i64, params: &Params) -> bool {
-    std::iter::once(0).chain(rounds_ms(params)).any(|round| ((a_ms - b_ms).abs() - round).abs() < APART_MS)
+/// Some values of a vector's length with the pieces of each scale in this order, and then so much later, what goes over
+/// its end at its beginning.
+fn moved<T: Copy>(values: &[T], pieces: &[usize], late_ms: u64, params: &Params) -> Vec<T> {
+    let mut moved = values.to_vec();
+    for scale in params.scales() {
+        let (from, to) = (&values[scale.range()], &mut moved[scale.range()]);
+        let bins = (PIECE_MS / scale.bin_ms) as usize;
+        let piece = |i: usize| from.len() - (i + 1) * bins..from.len() - i * bins;
+        for (i, &other) in pieces.iter().enumerate() {
+            to[piece(i)].copy_from_slice(&from[piece(other)]);
+        }
+        to.rotate_right((late_ms / scale.bin_ms) as usize % from.len());
+    }
+    moved
 }
 
-/// How long each scale's part of a vector is.
-fn rounds_ms(params: &Params) -> impl Iterator<Item = i64> + '_ {
-    params.scales().iter().map(|scale| (scale.values() as u64 * scale.bin_ms) as i64)
+/// When each value of a window's vectors was recorded: every scale ends with the window.
+fn recorded_ms(window: &Recorded, params: &Params) -> Vec<i64> {
+    let at = |scale: &Scale| {
+        let (bin_ms, first) = (scale.bin_ms as i64, (scale.bins - scale.values()) as i64);
+        let start_ms = window.start_ms;
+        (0..scale.values() as i64).map(move |i| start_ms + (first + i) * bin_ms).collect::<Vec<i64>>()
+    };
+    params.scales().iter().flat_map(at).collect()
 }
 
 impl Member<'_> {
-    pub fn truth(&self, other: &Member<'_>, params: &Params) -> Truth {
-        let near = self.recording == other.recording && is_near(self.begins_ms, other.begins_ms, params);
+    /// Whether any of what stands at the same place of both vectors was recorded at nearly the same time.
+    fn is_near(&self, other: &Member<'_>) -> bool {
+        let apart_ms = if self.row.vm == other.row.vm { OWN_MS } else { APART_MS };
+        let near = |(a, b): (&i64, &i64)| (a - b).abs() < apart_ms;
+        self.recording == other.recording && self.when_ms.iter().zip(other.when_ms.iter()).any(near)
+    }
+
+    pub fn truth(&self, other: &Member<'_>) -> Truth {
         let shared = self.row.ensembles.iter().any(|name| other.row.ensembles.contains(name));
-        if !near {
+        if !self.is_near(other) {
             Truth::Independent
         } else if self.row.group != other.row.group {
             Truth::Neighbours
-        } else if self.begins_ms == other.begins_ms && shared && self.row.vm != other.row.vm {
+        } else if self.when_ms == other.when_ms && shared && self.row.vm != other.row.vm {
             Truth::Dependent
         } else {
             Truth::Unclear
@@ -131,7 +173,7 @@ pub struct Found {
 /// Searches a park as the pipeline does, as if each VM were on a host with a clock of its own.
 pub fn search(park: &[Member<'_>], params: &Params) -> Found {
     let vectors: Vec<&[i8]> = park.iter().map(|member| &member.vector[..]).collect();
-    let nulls = Nulls::new(&vectors, park.len(), params);
+    let nulls = Nulls::new(&vectors, park.len(), params, Simd::detect());
     let block = Block { left: &vectors, right: None };
     let candidates = search::candidates(block, park.len(), &nulls, params, Simd::detect());
     let threshold = nulls.significance().threshold();

@@ -44,7 +44,7 @@ fn judge(sides: &[Side], (i, j): (usize, usize), params: &Params) -> (Pair, Deta
     let vectors: Vec<Arc<[i8]>> =
         sides.iter().map(|side| vector::vector((&side.scores, 1), &moments, None, params).into()).collect();
     let sample: Vec<&[i8]> = vectors.iter().map(|vector| &**vector).collect();
-    let nulls = Nulls::new(&sample, sides.len(), params);
+    let nulls = Nulls::new(&sample, sides.len(), params, Simd::Portable);
     let judged = nulls.judge(&vectors[i], &vectors[j], false, params);
     let pair = Pair {
         vectors: [vectors[i].clone(), vectors[j].clone()],

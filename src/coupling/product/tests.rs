@@ -96,7 +96,10 @@ fn the_longest_vectors_fit() {
         check((&x, &x), MAX_LEN, Pairs::Upper, ALL);
         // The least that is not remarkable is the smallest i32, the most the largest: none is.
         check((&x, &x), MAX_LEN, Pairs::All, Beyond { low: i32::MIN, high: i32::MAX });
-        assert_eq!(i64::from(dot(&x[0], &x[1])), i64::from(a) * i64::from(b) * MAX_LEN as i64);
+        assert_eq!(
+            i64::from(dot(Simd::detect(), &x[0], &x[1])),
+            i64::from(a) * i64::from(b) * MAX_LEN as i64
+        );
     }
 }
 
@@ -125,7 +128,7 @@ fn what_is_missing_is_zero() {
             products(simd, (&left, &right), Pairs::All, ALL, |i, j, s| assert_eq!((i, j, s), (0, 0, sum)));
         }
     }
-    assert_eq!(dot(&short[0], &long[0]), 30);
+    assert_eq!(dot(Simd::detect(), &short[0], &long[0]), 30);
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Comparer {
         sample.sort_by_cached_key(|one| (one.vm.hashed(), one.vm.clone()));
         sample.truncate(compare::SAMPLE);
         let vectors: Vec<&[i8]> = sample.iter().map(|one| &*one.vector).collect();
-        let nulls = Nulls::new(&vectors, vms, &self.params);
+        let nulls = Nulls::new(&vectors, vms, &self.params, self.plan.simd);
         let first = self.ledger.is_new();
         self.control(&sample[..sample.len().min(CONTROLS)], &nulls);
         let candidates = self.candidates(weighed, vms, &nulls);
@@ -175,7 +175,7 @@ impl Comparer {
             b: b.vm.clone(),
             z,
             window_z: judged.z,
-            strength: compare::strength(&a.vector, &b.vector, z),
+            strength: compare::strength(&a.vector, &b.vector, z, self.plan.simd),
             lag_ms: nulls.lag_ms(by),
             cause: first.map(|(first, error)| (if first == Which::A { Driver::A } else { Driver::B }, error)),
             evidence_s: windows_s.max(record.seconds(hop_s)),

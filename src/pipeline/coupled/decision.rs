@@ -45,12 +45,11 @@ pub fn decide(
 /// The ensembles of one window and what they stand on.
 struct Decision<'a> {
     vms: &'a [VmId],
-    /// In order of their VMs.
     found: Vec<Found>,
-    /// Positions of the two VMs of each of `found`.
-    places: Vec<(u32, u32)>,
+    /// Positions of the two VMs of each of `found`, in their order, and which one it is.
+    places: Vec<((u32, u32), usize)>,
     ensembles: Vec<Vec<u32>>,
-    /// Of each of `found`, whether the two are tied directly, as far as one of their ensembles tells.
+    /// Of each of `places`, whether the two are tied directly, as far as one of their ensembles tells.
     direct: Vec<Option<bool>>,
     significance: Significance,
 }
@@ -60,24 +59,25 @@ impl<'a> Decision<'a> {
         let significance = compare::significance(vms.len(), params);
         let positions: HashMap<&VmId, u32> = vms.iter().zip(0..).collect();
         let place = |one: &Found| Some((*positions.get(&one.a)?, *positions.get(&one.b)?));
-        let mut placed: Vec<_> = found.into_iter().filter_map(|one| Some((place(&one)?, one))).collect();
-        placed.sort_unstable_by_key(|(place, _)| *place);
-        let (places, found): (Vec<(u32, u32)>, Vec<Found>) = placed.into_iter().unzip();
+        let mut places: Vec<_> =
+            found.iter().enumerate().filter_map(|(at, one)| Some((place(one)?, at))).collect();
+        places.sort_unstable();
         let threshold = significance.threshold();
-        let link = |(one, &(a, b)): (&Found, &(u32, u32))| {
-            let z = one.z.abs();
+        let link = |&((a, b), at): &((u32, u32), usize)| {
+            let z = found[at].z.abs();
             Link { a, b, z, significant: z >= threshold }
         };
-        let links: Vec<Link> = found.iter().zip(&places).map(link).collect();
+        let links: Vec<Link> = places.iter().map(link).collect();
         let ensembles = communities::ensembles(vms.len(), &links, threshold);
-        let tied = found.iter().zip(&places).map(|(one, (a, b))| Tie {
-            a: *a,
-            b: *b,
-            z: one.z,
-            strength: one.strength,
-        });
-        let direct = structure::within(&ensembles, &tied.collect::<Vec<_>>());
+        let tie =
+            |&((a, b), at): &((u32, u32), usize)| Tie { a, b, z: found[at].z, strength: found[at].strength };
+        let direct = structure::within(&ensembles, &places.iter().map(tie).collect::<Vec<_>>());
         Decision { vms, found, places, ensembles, direct, significance }
+    }
+
+    /// What is known of pairs, in order of their VMs.
+    fn found(&self) -> impl Iterator<Item = &Found> {
+        self.places.iter().map(|(_, at)| &self.found[*at])
     }
 
     /// What each VM is, its ensembles under the names they had.
@@ -101,7 +101,7 @@ impl<'a> Decision<'a> {
     /// How much of the window would have been enough to see what it shows.
     fn enough(&self) -> Option<Enough> {
         let threshold = self.significance.threshold();
-        let shown = self.found.iter().map(|one| one.window_z).filter(|z| z.abs() >= threshold);
+        let shown = self.found().map(|one| one.window_z).filter(|z| z.abs() >= threshold);
         Enough::new(&shown.collect::<Vec<f64>>(), threshold)
     }
 
@@ -115,10 +115,11 @@ impl<'a> Decision<'a> {
         }
         let threshold = self.significance.threshold();
         let significant = move |one: &Found| one.z.abs() >= threshold;
-        let dependent = self.found.iter().filter(|one| significant(one)).count() as f64;
-        self.found.iter().zip(&self.places).zip(&self.direct).filter_map(move |((one, (a, b)), direct)| {
+        let dependent = self.found().filter(|one| significant(one)).count() as f64;
+        let all = self.found().zip(&self.places).zip(&self.direct);
+        all.filter(move |((one, _), _)| significant(one)).filter_map(move |((one, ((a, b), _)), direct)| {
             let together = !ensembles_of[*a as usize].is_disjoint(&ensembles_of[*b as usize]);
-            (together && significant(one)).then(|| {
+            together.then(|| {
                 PairProposal::Pair(one.a.clone(), one.b.clone(), self.evidence(one, *direct, dependent))
             })
         })
