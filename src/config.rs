@@ -7,10 +7,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod collect;
 mod fits;
 mod properties;
 mod value;
 
+pub use collect::{Collect, Source};
 pub use fits::engine_of;
 pub use value::{duration, spell};
 
@@ -96,6 +98,35 @@ pub const KEYS: &[Key] = &[
     key("engine.seed", "1", "K-means: seed of the starts"),
     key("engine.hysteresis", "2/3", "M/N: a change counts when M of the last N windows say so"),
     key("engine.workers", "1", "worker threads"),
+    key("collect.source", "cgroup", "what lwt collect reads: cgroup, xentop, libvirt, replay or simulate"),
+    key(
+        "collect.period",
+        "auto",
+        "how often, 10ms or longer; auto is 100ms (cgroup, libvirt), 1s (xentop, simulate), or the trace's own",
+    ),
+    key("collect.host", "auto", "this host's name; auto is what the kernel says"),
+    key(
+        "collect.groups",
+        "auto",
+        "control groups that are VMs, patterns with commas: machine.slice/*; auto: machines, pods, LXC, Docker",
+    ),
+    key("collect.root", "auto", "where control groups are mounted"),
+    key(
+        "collect.command",
+        "auto",
+        "what to run: auto is xentop -b -f -d PERIOD, or virsh -q; - reads xentop's text from standard input",
+    ),
+    key(
+        "collect.spool",
+        "auto",
+        "folder for what the broker does not take; or none; auto is /var/lib/lwt/spool, and none for replay and simulate",
+    ),
+    key("collect.spool_mib", "256", "its limit; beyond it the oldest are dropped"),
+    key("collect.speed", "1", "replay, simulate: so many times as fast as real time until now is reached; or max"),
+    key("collect.history", "none", "replay, simulate: how far back it begins"),
+    key("collect.vms", "31", "simulate: how many VMs"),
+    key("collect.hosts", "auto", "simulate: on how many hosts; auto is one for 30"),
+    key("collect.seed", "1", "simulate: seed"),
 ];
 
 /// The largest order that `auto` considers: the paper's 40 to 50.
@@ -186,6 +217,8 @@ pub struct Config {
     pub hysteresis: Hysteresis,
     /// Worker threads.
     pub workers: usize,
+    /// What a collector does.
+    pub collect: Collect,
 }
 
 impl RawConfig {
@@ -326,6 +359,7 @@ impl RawConfig {
             seed: read.get("engine.seed", value::seed),
             hysteresis: read.get("engine.hysteresis", value::hysteresis),
             workers: read.get("engine.workers", value::workers),
+            collect: Collect::read(&mut read),
         };
         read.finish()?;
         fits::check(&config, self)?;

@@ -27,6 +27,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "cluster",
+            "collect",
             "config",
             "coupling",
             "dependencies",
@@ -49,9 +50,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("comfy_table", &["cli", "evaluate"]),
+    ("crc32fast", &["transport::spool"]),
     ("csv_core", &["evaluate", "transport"]),
     ("differential_dataflow", &["pipeline"]),
     ("flate2", &["transport"]),
+    ("glob", &["collect::cgroup"]),
     ("indicatif", &["cli"]),
     ("jiff", &["cli", "collect", "config", "events"]),
     ("memchr", &["collect", "transport"]),
@@ -60,6 +63,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["cluster", "simulate"]),
     ("rand_distr", &["simulate"]),
     ("rdkafka", &["transport::kafka"]),
+    ("rustix", &["collect::cgroup"]),
     (
         "serde",
         &[
@@ -76,6 +80,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("serde_json", &["cli", "evaluate", "events", "pipeline", "simulate", "transport"]),
+    ("signal_hook", &["cli::collect"]),
     ("statrs", &["coupling"]),
     ("strsim", &["cli", "config"]),
     (
