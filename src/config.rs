@@ -122,7 +122,11 @@ pub const KEYS: &[Key] = &[
         "folder for what the broker does not take; or none; auto is /var/lib/lwt/spool, and none for replay and simulate",
     ),
     key("collect.spool_mib", "256", "its limit; beyond it the oldest are dropped"),
-    key("collect.speed", "1", "replay, simulate: so many times as fast as real time until now is reached; or max"),
+    key(
+        "collect.speed",
+        "1",
+        "replay, simulate: so many times as fast as real time until now is reached; or max",
+    ),
     key("collect.history", "none", "replay, simulate: how far back it begins"),
     key("collect.vms", "31", "simulate: how many VMs"),
     key("collect.hosts", "auto", "simulate: on how many hosts; auto is one for 30"),

@@ -22,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("evaluate", &["types"]),
     ("simulate", &["types"]),
     ("pipeline", &["cluster", "coupling", "dependencies", "model", "simd", "transport", "types", "window"]),
-    ("config", &["cluster", "collect", "dependencies", "model", "transport"]),
+    ("config", &["cluster", "collect", "dependencies", "model", "transport", "types"]),
     (
         "cli",
         &[

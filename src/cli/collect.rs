@@ -14,8 +14,10 @@ use crate::types::HostId;
 
 mod control;
 mod fleet;
+mod libvirt;
 mod outlet;
 mod polled;
+mod xentop;
 
 use control::Control;
 use outlet::Outlet;
@@ -141,15 +143,17 @@ pub fn run(args: &Args, environment: RawConfig, now_ns: Clock, out: &mut impl Wr
     let config = args.config(environment)?;
     let host = match &config.collect.host {
         Some(host) => host.clone(),
-        None => cgroup::host_name().context("the kernel does not tell this host's name: say it with --host")?,
+        None => {
+            cgroup::host_name().context("the kernel does not tell this host's name: say it with --host")?
+        }
     };
     let control = Control::new().context("cannot wait for signals")?;
     let outlet = if args.dry_run { Outlet::Print(out) } else { Outlet::publish(&config)? };
     let collector = Collector { config: &config, host: HostId::new(&host), outlet, control, now_ns };
     match config.collect.source {
         Source::Cgroup => cgroups(collector),
-        Source::Xentop => anyhow::bail!("not yet"),
-        Source::Libvirt => anyhow::bail!("not yet"),
+        Source::Xentop => xentop::run(collector),
+        Source::Libvirt => libvirt::run(collector),
         Source::Replay => fleet::replay(collector),
         Source::Simulate => fleet::simulate(collector),
     }

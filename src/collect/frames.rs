@@ -218,14 +218,8 @@ mod tests {
         let mut frames = Frames::new(1000);
         push(&mut frames, "a", 5, &[1, 2]);
         push(&mut frames, "b", 4_000_000_000_000, &[7]);
-        frames.push(
-            &Samples { host: HostId::new("g"), ..samples("c", 6, &[3]) },
-            &"c".into(),
-        );
-        assert_eq!(
-            cut(&mut frames, Tick::MAX),
-            ["6: a[1]", "7: c[3]", "7: a[2]", "4000000000001: b[7]"]
-        );
+        frames.push(&Samples { host: HostId::new("g"), ..samples("c", 6, &[3]) }, &"c".into());
+        assert_eq!(cut(&mut frames, Tick::MAX), ["6: a[1]", "7: c[3]", "7: a[2]", "4000000000001: b[7]"]);
         assert_eq!(ticks_per_frame(60_000), 1);
         assert_eq!(ticks_per_frame(300), 3);
     }

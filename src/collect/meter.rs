@@ -62,8 +62,11 @@ mod tests {
     #[test]
     fn a_vm_and_its_host() {
         let (grid, host) = (Grid::new(500, 500), HostId::new("h"));
-        let mut meters =
-            [Meter::new(&host, None, "web").unwrap(), Meter::new(&host, Some("u"), "db").unwrap(), Meter::overhead(&host)];
+        let mut meters = [
+            Meter::new(&host, None, "web").unwrap(),
+            Meter::new(&host, Some("u"), "db").unwrap(),
+            Meter::overhead(&host),
+        ];
         let mut frames = Frames::new(500);
         for (at, meter) in meters.iter_mut().enumerate() {
             for half in 0..5 {
@@ -74,8 +77,12 @@ mod tests {
         }
         let mut said = vec![];
         frames.cut(2, |frame| {
-            let row = |row: &crate::collect::frames::Row| format!("{} {} {:?}", row.vm, row.name, row.cpu_ppm);
-            said.push((frame.rows.iter().map(row).collect::<Vec<_>>(), frame.overhead_ppm.map(<[u32]>::to_vec)));
+            let row =
+                |row: &crate::collect::frames::Row| format!("{} {} {:?}", row.vm, row.name, row.cpu_ppm);
+            said.push((
+                frame.rows.iter().map(row).collect::<Vec<_>>(),
+                frame.overhead_ppm.map(<[u32]>::to_vec),
+            ));
         });
         assert_eq!(said, [(vec!["h/web web [2, 2]".into(), "u db [4, 4]".to_string()], Some(vec![6, 6]))]);
         assert_eq!(Meter::new(&host, None, "").unwrap_err(), Reason::BadName);

@@ -64,7 +64,8 @@ impl Collect {
             command: read.get("collect.command", command),
             spool: read.get("collect.spool", |text| or("auto", text, |text| or("none", text, value::path))),
             // A message may have 1 MiB, a sixteenth is dropped at a time; the most is 1 TiB.
-            spool_bytes: read.get("collect.spool_mib", |text| number(text, "number of MiB", 16, 1 << 20)) << 20,
+            spool_bytes: read.get("collect.spool_mib", |text| number(text, "number of MiB", 16, 1 << 20))
+                << 20,
             speed: read.get("collect.speed", value::speed),
             history: read.get("collect.history", |text| or("none", text, value::duration)),
             vms: read.get("collect.vms", |text| number(text, "number of VMs", 1, 4_000_000)),
@@ -97,7 +98,8 @@ fn period(text: &str) -> Result<Option<Duration>, String> {
 fn host(text: &str) -> Result<Option<String>, String> {
     or("auto", text, |text| {
         let fits = (1..=MAX_NAME_BYTES).contains(&text.len());
-        fits.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is no name of 1 to {MAX_NAME_BYTES} bytes"))
+        fits.then(|| text.to_owned())
+            .ok_or_else(|| format!("`{text}` is no name of 1 to {MAX_NAME_BYTES} bytes"))
     })
 }
 

@@ -68,9 +68,8 @@ fn head(frame: &Frame, period_ms: u64) -> Vec<u8> {
 
 /// An identity that follows from host and name is left out.
 fn vm_of<'a>(host: &HostId, row: &Row<'a>) -> Vm<'a> {
-    let derived = |id: &str| {
-        id.strip_prefix(host.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(row.name)
-    };
+    let derived =
+        |id: &str| id.strip_prefix(host.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(row.name);
     let id = Some(row.vm.as_str()).filter(|id| !derived(id));
     Vm { id, name: row.name, cpu_ppm: Values::of(row.cpu_ppm) }
 }
@@ -108,7 +107,9 @@ mod tests {
         let frame = Frame { host: &host, end: 4, rows, overhead_ppm: Some(&[1, 2]) };
         assert_eq!(
             written(&frame),
-            [r#"{"v":1,"host":"h\"1","t_ms":2000,"period_ms":500,"overhead_ppm":[1,2],"vms":[{"id":"uuid","name":"db","cpu_ppm":[5,6]},{"name":"web","cpu_ppm":[7,8]}]}"#]
+            [
+                r#"{"v":1,"host":"h\"1","t_ms":2000,"period_ms":500,"overhead_ppm":[1,2],"vms":[{"id":"uuid","name":"db","cpu_ppm":[5,6]},{"name":"web","cpu_ppm":[7,8]}]}"#
+            ]
         );
         let frame = Frame { host: &host, end: 4, rows: vec![row(&own, "db", &[5])], overhead_ppm: None };
         assert!(written(&frame)[0].ends_with(r#""vms":[{"id":"uuid","name":"db","cpu_ppm":5}]}"#));

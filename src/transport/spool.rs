@@ -93,10 +93,12 @@ impl Spool {
             file.map_err(at(folder.join(name), "open it"))
         };
         let (lock, cursor) = (open("lock")?, open("cursor")?);
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another lwt uses it"),
-            TryLockError::Error(error) => error,
-        }).map_err(at(folder.join("lock"), "lock it"))?;
+        lock.try_lock()
+            .map_err(|error| match error {
+                TryLockError::WouldBlock => io::Error::other("another lwt uses it"),
+                TryLockError::Error(error) => error,
+            })
+            .map_err(at(folder.join("lock"), "lock it"))?;
         let delivered = read_cursor(&cursor);
         let mut spool = Spool {
             folder: folder.into(),
@@ -218,7 +220,8 @@ impl Spool {
     /// # Errors
     /// When it cannot be.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
-        let synced = self.writer.as_ref().map_or(Ok(()), File::sync_data).and_then(|()| self.cursor.sync_data());
+        let synced =
+            self.writer.as_ref().map_or(Ok(()), File::sync_data).and_then(|()| self.cursor.sync_data());
         synced.map_err(|source| self.failed("cursor", "sync it", source))
     }
 
@@ -282,7 +285,8 @@ impl Spool {
                 io::Seek::seek(&mut file, io::SeekFrom::Start(self.handed.byte))?;
                 Ok(BufReader::new(file))
             };
-            let opened = open().map_err(|source| SpoolError { path: path.clone(), what: "open it", source })?;
+            let opened =
+                open().map_err(|source| SpoolError { path: path.clone(), what: "open it", source })?;
             self.reader = Some((number, opened));
         }
         let Some((_, reader)) = &mut self.reader else { return Ok(None) };
@@ -291,7 +295,9 @@ impl Spool {
                 self.handed.byte += bytes;
                 Ok(Some(message))
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
+            {
                 self.reader = None;
                 Ok(None)
             }

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod collect;
 mod security;
 mod service;
 mod sink;

@@ -42,7 +42,10 @@ impl Control {
         let (tell, stop) = (sender.clone(), stopped.clone());
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         thread::spawn(move || {
-            for count in signals.forever().scan(0, |count, _| { *count += 1; Some(*count) }) {
+            for count in signals.forever().scan(0, |count, _| {
+                *count += 1;
+                Some(*count)
+            }) {
                 stop.store(true, Ordering::Relaxed);
                 // A full queue is being read: it will be seen.
                 let _ = tell.try_send(Event::Stop);

@@ -173,7 +173,10 @@ impl Outlet<'_> {
                 kafka.said_ns = i64::MIN / 2;
                 kafka.count(now_ns);
                 eprintln!("lwt: {} messages delivered", kafka.delivered);
-                anyhow::ensure!(left == 0 || kafka.publisher.has_spool(), "{left} messages were not delivered");
+                anyhow::ensure!(
+                    left == 0 || kafka.publisher.has_spool(),
+                    "{left} messages were not delivered"
+                );
                 Ok(())
             }
         }

@@ -45,7 +45,8 @@ impl Missed {
 /// A source that cannot be read, output that cannot be written.
 pub fn run(collector: Collector, period_ms: u64, mut source: impl Polled) -> anyhow::Result<()> {
     let Collector { mut outlet, control, now_ns, .. } = collector;
-    let (mut pace, mut frames, mut missed) = (Pace::new(period_ms), Frames::new(period_ms), Missed::default());
+    let (mut pace, mut frames, mut missed) =
+        (Pace::new(period_ms), Frames::new(period_ms), Missed::default());
     let (period_ns, ticks) = (period_ms as i64 * 1_000_000, ticks_per_frame(period_ms));
     let mut cut = i64::MIN;
     source.each_second()?;

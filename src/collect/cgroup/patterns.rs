@@ -13,11 +13,8 @@ pub const DEFAULT: &str = "machine.slice/*,machine/*,kubepods/pod*,kubepods/*/po
                            system.slice/docker-*.scope";
 
 /// Two names of one level, and no hidden ones.
-const OPTIONS: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
+const OPTIONS: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// A pattern that was understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,7 +34,9 @@ impl Pattern {
     pub fn new(text: &str) -> Result<Pattern, String> {
         let text = text.trim().trim_matches('/');
         let part = |part: &str| match part {
-            "" | "." | ".." | "**" => Err(format!("`{text}`: every part between slashes is a name or a pattern of names")),
+            "" | "." | ".." | "**" => {
+                Err(format!("`{text}`: every part between slashes is a name or a pattern of names"))
+            }
             part if part.contains(['*', '?', '[']) => {
                 Glob::new(part).map(Part::Glob).map_err(|error| format!("`{text}`: {}", error.msg))
             }
@@ -91,7 +90,13 @@ mod tests {
     #[test]
     fn parts_match_names() {
         let root = tempfile::tempdir().unwrap();
-        for path in ["machine.slice/a.scope", "machine.slice/b", "kubepods/burstable/podx/c", "lxc/.hidden", "t/1/web"] {
+        for path in [
+            "machine.slice/a.scope",
+            "machine.slice/b",
+            "kubepods/burstable/podx/c",
+            "lxc/.hidden",
+            "t/1/web",
+        ] {
             fs::create_dir_all(root.path().join(path)).unwrap();
         }
         fs::write(root.path().join("machine.slice/file"), "").unwrap();

@@ -43,7 +43,9 @@ fn both_versions_count() {
     groups.flush(&mut frames);
     assert_eq!(groups.len(), 2);
     let mut said = vec![];
-    frames.finish(|frame| said.extend(frame.rows.iter().map(|row| (frame.end, row.vm.to_string(), row.cpu_ppm.to_vec()))));
+    frames.finish(|frame| {
+        said.extend(frame.rows.iter().map(|row| (frame.end, row.vm.to_string(), row.cpu_ppm.to_vec())))
+    });
     let of = |end, vm: &str, ppm| (end, vm.to_string(), vec![ppm]);
     let second = |end| [of(end, "h/one", 500_000), of(end, "h/two", 250_000)];
     assert_eq!(said, [second(1), second(2), second(3)].concat());

@@ -136,9 +136,10 @@ impl Publisher {
     /// # Errors
     /// When the spool cannot be written.
     pub fn send(&mut self, key: &[u8], value: Vec<u8>, now_ns: i64) -> Result<(), SpoolError> {
-        let waiting = matches!(&self.full, Full::Spool(spool) if !spool.is_empty());
+        // Into the spool, behind those that wait there.
+        let waits = matches!(&self.full, Full::Spool(spool) if self.away || !spool.is_empty());
         let message = Message { key: key.to_vec(), value };
-        if self.has_room() && !self.away && !waiting {
+        if self.has_room() && !waits {
             self.fly(message, None, now_ns);
             return Ok(());
         }
@@ -215,9 +216,9 @@ impl Publisher {
     /// # Errors
     /// When the spool cannot be written.
     pub fn finish(&mut self, now_ns: i64) -> Result<usize, SpoolError> {
-        let turns = if matches!(self.full, Full::Spool(_)) { LAST_TURNS } else { 5 * LAST_TURNS };
+        let turns = if self.has_spool() { LAST_TURNS } else { 5 * LAST_TURNS };
         for _ in 0..turns {
-            if self.flying.is_empty() || self.producer.is_none() || self.away {
+            if self.flying.is_empty() || self.producer.is_none() || (self.has_spool() && self.away) {
                 break;
             }
             self.poll(TURN);
@@ -262,7 +263,8 @@ impl Publisher {
     /// Gives a message to librdkafka. What it does not take fails like what the broker does not take.
     fn hand_on(&self, message: &Message, number: usize) {
         let Some(producer) = &self.producer else { return };
-        let record = BaseRecord::with_opaque_to(&self.topic, number).key(&message.key).payload(&message.value);
+        let record =
+            BaseRecord::with_opaque_to(&self.topic, number).key(&message.key).payload(&message.value);
         if let Err((error, _)) = producer.send(record)
             && let Ok(mut outcomes) = producer.context().outcomes.lock()
         {
