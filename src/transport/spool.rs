@@ -179,7 +179,7 @@ impl Spool {
     ///
     /// # Errors
     /// When a segment cannot be read.
-    pub fn next(&mut self) -> Result<Option<(Message, Position)>, SpoolError> {
+    pub fn hand_out(&mut self) -> Result<Option<(Message, Position)>, SpoolError> {
         while let Some(at) = self.segments.iter().position(|segment| segment.handed < segment.messages) {
             let number = self.segments[at].number;
             if let Some(message) = self.read(number)? {

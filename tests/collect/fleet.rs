@@ -1,6 +1,6 @@
 //! Recordings and simulated hosts, as if they were live.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::common::{lwt, lwt_ok};
 use crate::{are_whole, collect, samples};
@@ -71,6 +71,6 @@ fn a_simulated_fleet_catches_up_and_ends() {
 #[test]
 fn a_simulated_fleet_is_live() {
     let args = ["--source", "simulate", "--vms", "3", "--speed", "1"];
-    let (messages, _) = collect(&args, &[], Duration::from_millis(3_500));
-    assert!((2..=4).contains(&messages.len()), "{messages:?}");
+    let (messages, _) = collect(&args, &[], |said| said.len() >= 3);
+    assert!((3..=5).contains(&messages.len()), "{messages:?}");
 }

@@ -10,17 +10,43 @@ mod spool;
 mod xentop;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use lwt::transport::wire::read_message;
 
-/// Runs `lwt collect` with its messages on standard output, for so long; gives these, and what it said.
-pub fn collect(args: &[&str], environment: &[(&str, &str)], time: Duration) -> (Vec<String>, String) {
-    let child = start(&[args, &["--dry-run"]].concat(), environment);
-    std::thread::sleep(time);
-    end(child)
+/// Runs `lwt collect` with its messages on standard output until there are `enough`; gives these, and what it
+/// said. After a minute and a half whatever there is has to do: who tests says what is missing.
+pub fn collect(
+    args: &[&str],
+    environment: &[(&str, &str)],
+    enough: impl Fn(&[String]) -> bool,
+) -> (Vec<String>, String) {
+    let mut child = start(&[args, &["--dry-run"]].concat(), environment);
+    let (sender, lines) = channel();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut messages = vec![];
+    for _ in 0..900 {
+        messages.extend(lines.recv_timeout(Duration::from_millis(100)));
+        if enough(&messages) {
+            break;
+        }
+    }
+    signal(&child, "TERM");
+    messages.extend(lines);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {said}");
+    (messages, said)
+}
+
+/// How many samples of a VM there are.
+pub fn count(messages: &[String], vm: &str) -> usize {
+    samples(messages).get(vm).map_or(0, BTreeMap::len)
 }
 
 /// Starts `lwt collect`.

@@ -19,7 +19,7 @@ fn collector(spool: &Path) -> Child {
 fn waiting(folder: &Path) -> Vec<u64> {
     let mut spool = Spool::open(folder, 1 << 30).unwrap();
     let message = || {
-        let (message, _) = spool.next().unwrap()?;
+        let (message, _) = spool.hand_out().unwrap()?;
         assert_eq!(message.key, b"h0000");
         Some(lwt::transport::wire::read_message(&message.value).unwrap().t_ms)
     };

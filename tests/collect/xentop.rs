@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{are_whole, collect, samples, signal, start};
+use crate::{are_whole, collect, count, samples, start};
 
 const UUIDS: &str = "UUID                                  ID    name
 00000000-0000-0000-0000-000000000000  0    Domain-0
@@ -29,7 +29,7 @@ impl Host {
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", folder.path().display());
         let capture = here.join("data/xentop/pairs-f-d1.ts.txt").display().to_string();
         let environment = vec![
             ("PATH", path),
@@ -52,7 +52,7 @@ const XENTOP: [&str; 4] = ["--source", "xentop", "--host", "xen1"];
 fn captures_in_real_time() {
     // Blocks 1.2 s apart.
     let host = Host::new("play", "1.2");
-    let (messages, said) = collect(&XENTOP, &host.environment(), Duration::from_millis(9_500));
+    let (messages, said) = collect(&XENTOP, &host.environment(), |said| count(said, "xen1/web-b") >= 5);
     let all = samples(&messages);
     let names: Vec<&str> = all.keys().map(String::as_str).collect();
     assert!(names.contains(&"6efb8ffc-1d6c-44d9-bfad-524919a56c0a"), "{names:?} {said}");
@@ -70,13 +70,13 @@ fn captures_in_real_time() {
 #[test]
 fn whoever_dies_hangs_or_raves_is_started_again() {
     let host = Host::new("die hang garbage play", "1");
-    let (messages, said) = collect(&XENTOP, &host.environment(), Duration::from_secs(29));
+    let (messages, said) = collect(&XENTOP, &host.environment(), |said| count(said, "xen1/web-b") >= 5);
     for what in ["it has ended", "no block of domains for 5 s", "in 1 s", "in 2 s", "in 5 s"] {
         assert!(said.contains(what), "{what}: {said}");
     }
-    let last = samples(&messages).remove("xen1/web-b").unwrap();
+    let last = samples(&messages).remove("xen1/web-b").expect(&said);
     let times: Vec<u64> = last.keys().copied().collect();
-    assert!(times[times.len() - 1] - times[0] > 15_000, "{times:?}");
+    assert!(times.len() >= 3, "{times:?} {said}");
     assert!(said.contains("cannot be used"), "{said}");
 }
 
@@ -84,7 +84,7 @@ fn whoever_dies_hangs_or_raves_is_started_again() {
 fn without_a_toolstack_domains_have_names() {
     let mut host = Host::new("play", "1");
     host.environment.iter_mut().filter(|(name, _)| *name == "XL").for_each(|(_, value)| value.clear());
-    let (messages, said) = collect(&XENTOP, &host.environment(), Duration::from_secs(5));
+    let (messages, said) = collect(&XENTOP, &host.environment(), |said| count(said, "xen1/web-a") >= 2);
     assert!(said.contains("xl vm-list"), "{said}");
     assert!(samples(&messages).contains_key("xen1/web-a"), "{messages:?}");
 }
@@ -95,7 +95,7 @@ fn standard_input_is_followed_to_its_end() {
     let stand_in = host.folder.path().join("xentop").display().to_string();
     let program = env!("CARGO_BIN_EXE_lwt");
     let line =
-        format!("timeout 6 {stand_in} | {program} collect --source xentop --command - --host far --dry-run");
+        format!("timeout 20 {stand_in} | {program} collect --source xentop --command - --host far --dry-run");
     let mut command = std::process::Command::new("sh");
     let done = command.args(["-c", &line]).envs(host.environment()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -108,12 +108,15 @@ fn standard_input_is_followed_to_its_end() {
 fn nothing_is_left_behind() {
     let host = Host::new("play", "1");
     let child = start(&[&XENTOP[..], &["--dry-run"]].concat(), &host.environment());
-    std::thread::sleep(Duration::from_secs(3));
     let id = child.id().to_string();
     let children = || std::process::Command::new("pgrep").args(["-P", &id]).output().unwrap().stdout;
-    let before = String::from_utf8(children()).unwrap();
-    assert!(!before.is_empty());
-    signal(&child, "TERM");
+    let mut before = String::new();
+    while before.is_empty() {
+        std::thread::sleep(Duration::from_millis(100));
+        before = String::from_utf8(children()).unwrap();
+    }
+    // Until it waits for what the program says.
+    std::thread::sleep(Duration::from_secs(1));
     crate::end(child);
     let alive = before.split_whitespace().filter(|id| Path::new(&format!("/proc/{id}")).exists());
     assert_eq!(alive.count(), 0);

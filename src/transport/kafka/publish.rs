@@ -248,7 +248,9 @@ impl Publisher {
 
     fn poll(&self, turn: Duration) {
         match &self.producer {
-            Some(producer) => drop(producer.poll(turn)),
+            Some(producer) => {
+                producer.poll(turn);
+            }
             None => std::thread::sleep(turn),
         }
     }
@@ -288,7 +290,8 @@ impl Publisher {
                     self.counts.delivered += 1;
                 }
                 // It will never be taken.
-                Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
+                Some(code @ (Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)) => {
+                    eprintln!("lwt: Kafka at {}: a message is lost: {code}", self.client.brokers());
                     flying.done = true;
                     self.counts.lost += 1;
                 }
@@ -362,7 +365,7 @@ impl Publisher {
     fn refill(&mut self, now_ns: i64) -> Result<(), SpoolError> {
         while self.has_room() {
             let Full::Spool(spool) = &mut self.full else { break };
-            let Some((message, at)) = spool.next()? else { break };
+            let Some((message, at)) = spool.hand_out()? else { break };
             self.fly(message, Some(at), now_ns);
         }
         Ok(())

@@ -10,7 +10,7 @@ fn append(spool: &mut Spool, n: u32) {
 }
 
 fn next(spool: &mut Spool) -> Option<(u32, Position)> {
-    let (message, position) = spool.next().unwrap()?;
+    let (message, position) = spool.hand_out().unwrap()?;
     assert_eq!(message.key, b"host");
     Some((String::from_utf8(message.value).unwrap().parse().unwrap(), position))
 }
@@ -100,7 +100,7 @@ fn the_oldest_are_dropped_and_counted() {
     for n in 0..500 {
         spool.append(b"host", &value(n)).unwrap();
         if n == 50 {
-            handed.extend((0..10).map(|_| spool.next().unwrap().unwrap().1));
+            handed.extend((0..10).map(|_| spool.hand_out().unwrap().unwrap().1));
         }
         let used: u64 = segments(folder.path()).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
         assert!(used <= 1 << 20, "{used}");
@@ -110,7 +110,7 @@ fn the_oldest_are_dropped_and_counted() {
     assert!(kept > 90, "{kept}");
     // Delivered after it was dropped.
     spool.commit(handed[9]).unwrap();
-    let first = spool.next().unwrap().unwrap().0;
+    let first = spool.hand_out().unwrap().unwrap().0;
     assert_eq!(first.value, value(500 - kept as u32));
     drop(spool);
     assert_eq!(Spool::open(folder.path(), 1 << 20).unwrap().len(), kept);
@@ -154,7 +154,7 @@ proptest! {
                     all.push(length);
                 }
                 Step::Next => {
-                    let got = spool.next().unwrap();
+                    let got = spool.hand_out().unwrap();
                     let want = all.get(handed).map(|n| (n.to_le_bytes().to_vec(), usize::from(*n)));
                     prop_assert_eq!(got.as_ref().map(|(m, _)| (m.key.clone(), m.value.len())), want);
                     if let Some((_, position)) = got {

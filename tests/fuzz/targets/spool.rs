@@ -19,11 +19,11 @@ fuzz_target!(|bytes: &[u8]| {
     spool.append(b"key", b"value").expect("appended");
     let mut last = None;
     for _ in 0..before + 1 {
-        last = spool.next().expect("read");
+        last = spool.hand_out().expect("read");
     }
     let (message, position) = last.expect("as many as it says");
     assert_eq!((message.key.as_slice(), message.value.as_slice()), (&b"key"[..], &b"value"[..]));
-    assert!(spool.next().expect("read").is_none());
+    assert!(spool.hand_out().expect("read").is_none());
     spool.commit(position).expect("committed");
     assert!(spool.is_delivered());
 });
