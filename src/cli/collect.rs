@@ -31,13 +31,13 @@ const LEAST_GAP_MS: u64 = 100;
 /// Reads how much CPU each VM of this host uses, and sends it to Kafka, a message a second.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  lwt collect --source cgroup --brokers kafka1:9092            containers and machines of this Linux host
+  lwt collect --source cgroup --brokers kafka1:9092            machines and containers here
   lwt collect --source cgroup --groups 'shop.slice/*' --dry-run
   lwt collect --source xentop --brokers kafka1:9092            in Domain-0 of a Xen host
   ssh xen1 xentop -b -f -d 1 | lwt collect --source xentop --command - --host xen1
   lwt collect --source libvirt --period 1s                     a host with libvirt
   lwt collect --source replay --trace day.csv.gz               a recording, as if it were live
-  lwt collect --source simulate --vms 300 --hosts 10           a datacenter of which there is nothing else
+  lwt collect --source simulate --vms 300 --hosts 10           a simulated datacenter
 
 What the broker does not take waits in --spool. SIGTERM ends it; what is not delivered then is there, too.")]
 pub struct Args {
