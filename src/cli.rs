@@ -11,6 +11,7 @@ use crate::simulate::ParamsError;
 
 mod analyze;
 mod check;
+mod collect;
 mod demo;
 mod evaluate;
 mod explain;
@@ -45,6 +46,7 @@ enum Command {
     Analyze(Box<analyze::Args>),
     Run(run::Args),
     Supervise(supervise::Args),
+    Collect(Box<collect::Args>),
     Explain(explain::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
@@ -59,7 +61,8 @@ enum Command {
     },
 }
 
-/// The clock, Unix milliseconds: it decides for how long a silent log is waited for.
+/// The clock, Unix milliseconds: it decides for how long a silent log is waited for. Or nanoseconds, where
+/// samples are taken: 1 ms is a tenth of the shortest period.
 pub type Clock = fn() -> i64;
 
 /// Parses `args`, runs what they ask for, and says how it went: 0 done, 1 failed, 2 wrong use.
@@ -67,6 +70,7 @@ pub fn main(
     args: impl Iterator<Item = OsString>,
     environment: impl Iterator<Item = (String, String)>,
     now_ms: Clock,
+    now_ns: Clock,
 ) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -80,7 +84,7 @@ pub fn main(
     let done = raw
         .set_environment(environment)
         .map_err(anyhow::Error::from)
-        .and_then(|()| dispatch(cli.command, raw, now_ms));
+        .and_then(|()| dispatch(cli.command, raw, (now_ms, now_ns)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -91,7 +95,7 @@ pub fn main(
     }
 }
 
-fn dispatch(command: Command, raw: RawConfig, now_ms: Clock) -> anyhow::Result<()> {
+fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) -> anyhow::Result<()> {
     // Not locked: timely, too, prints there, while it waits for the other processes.
     let mut out = io::BufWriter::new(io::stdout());
     match command {
@@ -99,6 +103,7 @@ fn dispatch(command: Command, raw: RawConfig, now_ms: Clock) -> anyhow::Result<(
         Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
         Command::Run(args) => run::run(&args, raw, now_ms, &mut out)?,
         Command::Supervise(args) => supervise::run(&args)?,
+        Command::Collect(args) => collect::run(&args, raw, now_ns, &mut out)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,

@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod collect;
 mod fits;
 pub mod log;
 mod properties;
 mod value;
 
+pub use collect::{Collect, Source};
 pub use fits::engine_of;
 pub use value::{duration, spell};
 
@@ -115,6 +117,39 @@ pub const KEYS: &[Key] = &[
         "how lwt run over Kafka logs, to standard error: text, or json: an object a line",
     ),
     key("log.level", "info", "what is logged: error, warn, info, debug or trace"),
+    key("collect.source", "cgroup", "what lwt collect reads: cgroup, xentop, libvirt, replay or simulate"),
+    key(
+        "collect.period",
+        "auto",
+        "how often, 10ms or longer; auto is 100ms (cgroup, libvirt), 1s (xentop, simulate), or the trace's own",
+    ),
+    key("collect.host", "auto", "this host's name; auto is what the kernel says"),
+    key(
+        "collect.groups",
+        "auto",
+        "control groups that are VMs, patterns with commas: machine.slice/*; auto: machines, pods, LXC, Docker",
+    ),
+    key("collect.root", "auto", "where control groups are mounted"),
+    key(
+        "collect.command",
+        "auto",
+        "what to run: auto is xentop -b -f -d PERIOD, or virsh -q; - reads xentop's text from standard input",
+    ),
+    key(
+        "collect.spool",
+        "auto",
+        "folder for what the broker does not take; or none; auto is /var/lib/lwt/spool, and none for replay and simulate",
+    ),
+    key("collect.spool_mib", "256", "its limit; beyond it the oldest are dropped"),
+    key(
+        "collect.speed",
+        "1",
+        "replay, simulate: so many times as fast as real time until now is reached; or max",
+    ),
+    key("collect.history", "none", "replay, simulate: how far back it begins"),
+    key("collect.vms", "31", "simulate: how many VMs"),
+    key("collect.hosts", "auto", "simulate: on how many hosts; auto is one for 30"),
+    key("collect.seed", "1", "simulate: seed"),
 ];
 
 /// The largest order that `auto` considers: the paper's 40 to 50.
@@ -211,6 +246,8 @@ pub struct Config {
     pub log: Log,
     /// How long the flow may stand still although input waits.
     pub stall: Duration,
+    /// What a collector does.
+    pub collect: Collect,
 }
 
 impl RawConfig {
@@ -357,6 +394,7 @@ impl RawConfig {
                 level: read.get("log.level", log::level),
             },
             stall: read.get("engine.stall", value::duration),
+            collect: Collect::read(&mut read),
         };
         read.finish()?;
         fits::check(&config, self)?;

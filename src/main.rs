@@ -10,10 +10,14 @@ fn main() -> ExitCode {
         report(panic);
         std::process::exit(1);
     }));
-    lwt::cli::main(std::env::args_os(), std::env::vars(), now_ms)
+    lwt::cli::main(std::env::args_os(), std::env::vars(), now_ms, now_ns)
+}
+
+fn now_ms() -> i64 {
+    now_ns() / 1_000_000
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+fn now_ns() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }

@@ -4,7 +4,7 @@
 //! Labels have few values: workers are at most 256 threads times the processes, reasons and states are fixed.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;

@@ -150,6 +150,16 @@ impl Simulator {
         Ok(Simulator { params, truth, edges, hosts, groups, vms, churn, first, next: first })
     }
 
+    /// The same VMs on `hosts` hosts instead of one for 30 VMs, dealt out in turn.
+    pub fn on_hosts(mut self, hosts: usize) -> Self {
+        self.hosts = (0..hosts.max(1)).map(|i| HostId::new(&format!("h{i:04}"))).collect();
+        for (i, (vm, row)) in self.vms.iter_mut().zip(&mut self.truth).enumerate() {
+            vm.host = (i % self.hosts.len()) as u32;
+            row.host = self.hosts[vm.host as usize].clone();
+        }
+        self
+    }
+
     /// All VMs, those of a group one after the other.
     pub fn truth(&self) -> &[TruthRow] {
         &self.truth

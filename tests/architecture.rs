@@ -27,11 +27,12 @@ const MODULES: &[(&str, &[&str])] = &[
     ("pipeline", &["cluster", "coupling", "dependencies", "model", "simd", "transport", "types", "window"]),
     ("metrics", &["dependencies", "pipeline", "transport", "types"]),
     ("serve", &["metrics"]),
-    ("config", &["cluster", "collect", "dependencies", "model", "transport"]),
+    ("config", &["cluster", "collect", "dependencies", "model", "transport", "types"]),
     (
         "cli",
         &[
             "cluster",
+            "collect",
             "config",
             "coupling",
             "dependencies",
@@ -57,9 +58,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("comfy_table", &["cli", "evaluate"]),
+    ("crc32fast", &["transport::spool"]),
     ("csv_core", &["evaluate", "transport"]),
     ("differential_dataflow", &["pipeline"]),
     ("flate2", &["transport"]),
+    ("glob", &["collect::cgroup"]),
     ("indicatif", &["cli"]),
     ("jiff", &["cli", "collect", "config", "events"]),
     ("memchr", &["collect", "transport"]),
@@ -69,7 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["cluster", "simulate"]),
     ("rand_distr", &["simulate"]),
     ("rdkafka", &["transport::kafka"]),
-    ("rustix", &["cli"]),
+    ("rustix", &["cli", "collect::cgroup"]),
     (
         "serde",
         &[

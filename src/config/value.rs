@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A number within `low..=high`.
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
     text: &str,
     kind: &str,
     low: T,
@@ -62,7 +62,11 @@ fn number<T: FromStr + PartialOrd + std::fmt::Display>(
 }
 
 /// A word that may stand instead of a value.
-fn or<T>(word: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+pub(super) fn or<T>(
+    word: &str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
     if text == word { Ok(None) } else { parse(text).map(Some).map_err(|what| format!("{what}, nor {word}")) }
 }
 

@@ -77,16 +77,8 @@ impl Writer {
             Format::Wide => self.wide(end_ms, readings, out),
             Format::Long => self.long(end_ms, readings, out),
             Format::Ndjson => {
-                for reading in readings {
-                    let values = &mut self.pending[reading.vm as usize];
-                    if values.is_empty() {
-                        self.placed[reading.host as usize].push(reading.vm);
-                    }
-                    values.push(reading.cpu_ppm);
-                }
-                self.end_ms = end_ms;
-                self.ticks += 1;
-                if self.ticks == self.ticks_per_message {
+                self.hold(end_ms, readings);
+                if self.is_full() {
                     self.finish(out);
                 }
             }
@@ -95,15 +87,44 @@ impl Writer {
 
     /// Appends what is still held back: messages that are not full.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.messages(|_, message| {
+            out.extend_from_slice(message);
+            out.push(b'\n');
+        });
+    }
+
+    /// Whether the messages of a second are full: what is held back after the last of its ticks, if it was taken
+    /// with [`Writer::hold`].
+    pub fn is_full(&self) -> bool {
+        self.ticks == self.ticks_per_message
+    }
+
+    /// Takes the readings of a tick that ended at `end_ms` as NDJSON, and holds them back.
+    pub fn hold(&mut self, end_ms: i64, readings: &[Reading]) {
+        for reading in readings {
+            let values = &mut self.pending[reading.vm as usize];
+            if values.is_empty() {
+                self.placed[reading.host as usize].push(reading.vm);
+            }
+            values.push(reading.cpu_ppm);
+        }
+        self.end_ms = end_ms;
+        self.ticks += 1;
+    }
+
+    /// Hands on what is held back: host and message.
+    pub fn messages(&mut self, mut each: impl FnMut(&str, &[u8])) {
         self.ticks = 0;
+        let mut out = Vec::new();
         for (host, placed) in self.hosts.iter().zip(&mut self.placed) {
             if placed.is_empty() {
                 continue;
             }
             let (end_ms, period_ms) = (self.end_ms, self.period_ms);
+            out.clear();
             // Names are ours: nothing in them needs an escape.
             append(
-                out,
+                &mut out,
                 format_args!(r#"{{"v":1,"host":"{host}","t_ms":{end_ms},"period_ms":{period_ms},"vms":["#),
             );
             for (i, vm) in placed.drain(..).enumerate() {
@@ -116,13 +137,14 @@ impl Writer {
                 out.extend_from_slice(br#"","cpu_ppm":"#);
                 let values = &mut self.pending[vm as usize];
                 match values[..] {
-                    [one] => decimal(out, u64::from(one)),
-                    _ => list(out, values),
+                    [one] => decimal(&mut out, u64::from(one)),
+                    _ => list(&mut out, values),
                 }
                 values.clear();
                 out.push(b'}');
             }
-            out.extend_from_slice(b"]}\n");
+            out.extend_from_slice(b"]}");
+            each(host, &out);
         }
     }
 

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod probe;
 pub mod source;
 pub mod sink;
+pub mod publish;
 pub mod state;
 pub mod follow;
 mod nudge;

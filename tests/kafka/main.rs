@@ -8,6 +8,7 @@ mod cluster;
 mod fleet;
 mod foreign;
 mod pipeline;
+mod collect;
 mod security;
 mod service;
 mod sink;

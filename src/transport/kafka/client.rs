@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
@@ -90,7 +91,7 @@ impl Client {
         config.set_log_level(RDKafkaLogLevel::Error);
         let client = Client { config, brokers: settings.brokers.clone(), secrets };
         // Without a broker to start from: it would begin to connect.
-        client.make::<BaseProducer<Context>>(&client.config)?;
+        client.make::<_, BaseProducer<Context>>(&client.config, Context::default())?;
         Ok(Client { config: client.with(&[("bootstrap.servers", &settings.brokers)]), ..client })
     }
 
@@ -108,7 +109,19 @@ impl Client {
         &self,
         own: &[(&str, &str)],
     ) -> Result<T, ClientError> {
-        self.make(&self.with(own))
+        self.create_with(own, Context::hiding(&self.secrets))
+    }
+
+    /// The same with a context that hears more.
+    ///
+    /// # Errors
+    /// [`ClientError::Make`].
+    pub fn create_with<C: ClientContext, T: FromClientConfigAndContext<C>>(
+        &self,
+        own: &[(&str, &str)],
+        context: C,
+    ) -> Result<T, ClientError> {
+        self.make(&self.with(own), context)
     }
 
     /// What brokers and topics there are. Waits up to 10 s, but not for what does not pass by itself.
@@ -166,8 +179,12 @@ impl Client {
         config
     }
 
-    fn make<T: FromClientConfigAndContext<Context>>(&self, config: &ClientConfig) -> Result<T, ClientError> {
-        config.create_with_context(Context::hiding(&self.secrets)).map_err(|error| {
+    fn make<C: ClientContext, T: FromClientConfigAndContext<C>>(
+        &self,
+        config: &ClientConfig,
+        context: C,
+    ) -> Result<T, ClientError> {
+        config.create_with_context(context).map_err(|error| {
             let what = match error {
                 KafkaError::ClientCreation(what) => what,
                 // Its own words would show the value.
