@@ -14,16 +14,18 @@ use signal_hook::iterator::Signals;
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Listens to signals from now on. Whoever does not look, or takes longer than `grace`, is ended all the same.
+    /// Listens to signals from now on, and calls `wake` when one comes. Whoever does not look, or takes longer than `grace`,
+    /// is ended all the same.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn on_signals(grace: Duration) -> anyhow::Result<Stop> {
+    pub fn on_signals(grace: Duration, wake: impl FnOnce() + Send + 'static) -> anyhow::Result<Stop> {
         let stop = Stop(Arc::default());
         let (told, mut signals) = (stop.clone(), Signals::new([SIGTERM, SIGINT])?);
         let wait = move || {
             if signals.forever().next().is_some() {
                 told.0.store(true, Ordering::Relaxed);
+                wake();
                 thread::sleep(grace);
                 std::process::exit(0);
             }

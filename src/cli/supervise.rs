@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Wrong use of `lwt run`, and a system that starts no process.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = Stop::on_signals(2 * PATIENCE)?;
+    let stop = Stop::on_signals(2 * PATIENCE, || ())?;
     let mut pause = FIRST_PAUSE;
     loop {
         let mut group = Group::start(args).context("cannot start lwt run")?;

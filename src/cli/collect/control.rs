@@ -1,17 +1,15 @@
 //! What a collector waits for: the end of a tick, what a program that it runs says, or to be told to end.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use super::super::stop::Stop;
 
 /// How many lines of a program wait: some blocks of the largest host. Who writes more is made to wait.
 const QUEUE: usize = 4096;
+
+/// How long a collector may take to end: what is in flight is waited for, and written to the spool.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Something to be dealt with.
 #[derive(Debug)]
@@ -26,40 +24,27 @@ pub enum Event {
 
 /// The one place where a collector waits.
 pub struct Control {
-    stopped: Arc<AtomicBool>,
+    stop: Stop,
     events: Receiver<Event>,
     sender: SyncSender<Event>,
 }
 
 impl Control {
-    /// From now on SIGTERM and SIGINT are events; who sends a third one means it.
+    /// From now on SIGTERM and SIGINT are events.
     ///
     /// # Errors
     /// When signals cannot be caught.
-    pub fn new() -> io::Result<Control> {
+    pub fn new() -> anyhow::Result<Control> {
         let (sender, events) = mpsc::sync_channel(QUEUE);
-        let stopped = Arc::new(AtomicBool::new(false));
-        let (tell, stop) = (sender.clone(), stopped.clone());
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        thread::spawn(move || {
-            for count in signals.forever().scan(0, |count, _| {
-                *count += 1;
-                Some(*count)
-            }) {
-                stop.store(true, Ordering::Relaxed);
-                // A full queue is being read: it will be seen.
-                let _ = tell.try_send(Event::Stop);
-                if count > 2 {
-                    std::process::exit(1);
-                }
-            }
-        });
-        Ok(Control { stopped, events, sender })
+        let tell = sender.clone();
+        // A full queue is being read: the flag will be seen.
+        let stop = Stop::on_signals(GRACE, move || drop(tell.try_send(Event::Stop)))?;
+        Ok(Control { stop, events, sender })
     }
 
     /// Whether we have been told to end.
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stop.is_told()
     }
 
     /// Waits for an event for so long.

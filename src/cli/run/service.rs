@@ -40,7 +40,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A cluster that cannot be reached, topics that are missing, state of another pipeline, whatever stops a worker.
 pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clock) -> anyhow::Result<()> {
     logs::install(config.log, now_ms);
-    let (stop, period_ms) = (Stop::on_signals(GRACE)?, config.period.unwrap_or(PERIOD).as_millis() as u64);
+    let (stop, period_ms) =
+        (Stop::on_signals(GRACE, || ())?, config.period.unwrap_or(PERIOD).as_millis() as u64);
     let plan = session::plan(config, period_ms, true, Simd::detect())?;
     let metrics = seen(config, processes.as_ref().map_or(0, |(process, _)| *process), now_ms)?;
     let client = Arc::new(Client::new(&config.kafka)?);
