@@ -25,7 +25,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::common::kafka::{Broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows, completed_window};
-use crate::world::{client, now_ms};
+use crate::world::{alone, client, now_ms};
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -223,6 +223,7 @@ fn number(variable: &str, default: u64) -> u64 {
 
 #[test]
 fn chaos_changes_nothing() {
+    let _alone = alone();
     let Some(net) = Net::new() else { return };
     let Some(broker) = Broker::start(&["--host", &net.address(1)]) else { return };
     let broker: &'static Broker = Box::leak(Box::new(broker));

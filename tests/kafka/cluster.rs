@@ -11,7 +11,7 @@ use crate::common::kafka::{Broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
 use crate::service::{end, start};
-use crate::world::{client, now_ms};
+use crate::world::{alone, client, now_ms};
 
 /// Until all have caught up: as long as one has not, no other may die.
 fn wait_for_copies(client: &Client) {
@@ -29,6 +29,7 @@ fn wait_for_copies(client: &Client) {
 
 #[test]
 fn leaders_change_and_nothing_else_does() {
+    let _alone = alone();
     let Some(brokers) = Broker::start(&["--nodes", "3"]) else { return };
     let brokers: &'static Broker = Box::leak(Box::new(brokers));
     let (client, log) = (client(brokers), unique("cluster"));
@@ -37,7 +38,7 @@ fn leaders_change_and_nothing_else_does() {
     let pipeline = Pipeline::new(brokers, &log, fleet, windows);
     let done = Arc::new(AtomicBool::new(false));
     let sender = fleet.send(brokers, log.clone(), done.clone());
-    let running = start(&pipeline, 1, 2);
+    let (running, begin_ms) = (start(&pipeline, 1, 2), now_ms());
     for node in 1..=3 {
         pipeline.wait_for(&client, pipeline.due(now_ms()));
         brokers.tell(&format!("kill {node}"));
@@ -46,7 +47,8 @@ fn leaders_change_and_nothing_else_does() {
         brokers.tell(&format!("start {node}"));
         wait_for_copies(&client);
     }
-    let last = pipeline.due(now_ms());
+    // Long enough for whole windows, and for what they say to count.
+    let last = pipeline.due(now_ms().max(begin_ms + windows.length_ms + 20_000));
     pipeline.wait_for(&client, last);
     end(running, 0);
     done.store(true, Ordering::Relaxed);

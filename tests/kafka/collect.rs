@@ -12,7 +12,7 @@ use lwt::transport::kafka::client::Client;
 use lwt::transport::wire::read_message;
 
 use crate::common::kafka::{Broker, broker, unique};
-use crate::world::{client, committed, now_ms, samples};
+use crate::world::{alone, client, committed, now_ms, samples};
 
 fn collect(broker: &Broker, topic: &str, args: &[&str]) -> Child {
     let topic = format!("topics.samples={topic}");
@@ -160,6 +160,7 @@ fn ensembles(client: &Client, topic: &str) -> BTreeSet<BTreeSet<String>> {
 
 #[test]
 fn programs_in_control_groups_are_found_to_work_together() {
+    let _alone = alone();
     let (Some(broker), Ok(root)) = (broker(), find_root()) else { return };
     let Some(load) = Load::start(&root) else { return };
     let client = client(broker);

@@ -65,8 +65,12 @@ fn a_foreign_client_writes_samples_and_reads_results() {
         assert!(done.status.success(), "{topic}");
         String::from_utf8(done.stdout).unwrap()
     };
-    let parsed =
-        |text: String| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let parsed = |text: String| {
+        text.lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect::<Vec<Value>>()
+    };
     let events = parsed(read("events"));
     let types: BTreeSet<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     for expected in

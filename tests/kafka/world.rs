@@ -1,5 +1,6 @@
 //! What the tests of the log share: topics, records, and who reads and writes them.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lwt::transport::kafka::client::Client;
@@ -13,6 +14,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::common::kafka::{Broker, unique};
+
+/// For tests that keep both cores busy, or wait for no more than some seconds: one at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    // One that failed is no reason for the others to fail.
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Nothing has been read.
 pub const NOWHERE: Read<'static> = ("", &[]);
