@@ -2,7 +2,7 @@
 //! broker is away they wait on disk.
 //!
 //! Messages that are on their way are kept until the broker has them. When the oldest has waited for
-//! [`AWAY_NS`], all of them go to the spool, and so does whatever follows, until the broker is back: so
+//! two seconds, all of them go to the spool, and so does whatever follows, until the broker is back: so
 //! kill -9 loses at most what is younger than that, and a process that is started again goes on with what
 //! is in the spool. What was written but not confirmed when a process was killed is written again.
 
