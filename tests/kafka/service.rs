@@ -15,7 +15,7 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::common::kafka::{broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
-use crate::world::{alone, client, lag, now_ms};
+use crate::world::{client, lag, now_ms};
 
 mod seen;
 
@@ -71,7 +71,6 @@ pub fn stop(processes: Vec<Child>) {
 
 #[test]
 fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
-    let _alone = alone();
     let Some(broker) = broker() else { return };
     let client = client(broker);
     let log = unique("fleet");

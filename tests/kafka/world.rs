@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::common::kafka::{Broker, unique};
 
-/// For tests that keep both cores busy, or wait for no more than some seconds: one at a time.
+/// For tests that keep both cores busy with brokers or programs of their own: one at a time.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     // One that failed is no reason for the others to fail.

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::*;
 use crate::common::named;
-use crate::world::alone;
 
 /// The lines that a process logs, as JSON.
 type Log = Arc<Mutex<Vec<Value>>>;
@@ -80,7 +79,6 @@ fn value(page: &str, name: &str) -> f64 {
 
 #[test]
 fn a_service_shows_how_it_does() {
-    let _alone = alone();
     let Some(broker) = broker() else { return };
     let (client, log_topic, done) = (client(broker), unique("seen"), Arc::new(AtomicBool::new(false)));
     let pipeline = Pipeline::new(broker, &log_topic, FLEET, WINDOWS);
