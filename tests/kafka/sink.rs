@@ -1,6 +1,6 @@
 //! Transactions: whole or not at all, by one writer at a time, over a broker that dies.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -72,27 +72,32 @@ fn what_kafka_never_takes_ends_the_sink() {
 fn a_broker_that_dies_loses_nothing_and_doubles_nothing() {
     let Some(broker) = Broker::start(&[]) else { return };
     let client = client(&broker);
-    let (topic, done) = (topic(&client, "dies", 2, &[]), AtomicBool::new(false));
+    let (topic, kills, written) = (topic(&client, "dies", 2, &[]), AtomicUsize::new(0), AtomicUsize::new(0));
     let mut sink = Sink::open(&client, &unique("dies"), Box::new(|| false)).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            for alive_ms in [300, 1_700, 1_900] {
-                thread::sleep(Duration::from_millis(alive_ms));
+            // Each time in the middle of something, and only when it goes on again.
+            for more in [5, 17, 31] {
+                let enough = written.load(Ordering::Relaxed) + more;
+                while written.load(Ordering::Relaxed) < enough {
+                    thread::sleep(Duration::from_millis(1));
+                }
                 broker.tell("kill");
                 broker.tell("start");
+                kills.fetch_add(1, Ordering::Relaxed);
             }
-            done.store(true, Ordering::Relaxed);
         });
-        let mut n = 0;
-        while !done.load(Ordering::Relaxed) {
+        let (mut n, mut last) = (0, None);
+        while last.is_none_or(|last| n < last) {
+            if last.is_none() && kills.load(Ordering::Relaxed) == 3 {
+                last = Some(n + 10);
+            }
             let value = n.to_string();
             let records = ["a", "b", "c", "d"].map(|key| out(&topic, key, Some(&value)));
             sink.commit(&records, NOWHERE).unwrap();
             n += 1;
-            thread::sleep(Duration::from_millis(10));
+            written.store(n, Ordering::Relaxed);
         }
-        // It goes on soon after each start, not at the next time-out.
-        assert!(n > 20, "{n} transactions");
         let seen = committed(&client, &topic);
         for key in ["a", "b", "c", "d"] {
             let values = seen.iter().filter(|(_, k, _)| k == key);
