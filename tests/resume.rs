@@ -170,9 +170,11 @@ fn a_flow_that_stands_still_is_ended() {
         let (mut share, mut panes) = (tail(log.clone(), (worker, workers), plan), 0);
         Ok(Box::new(move |batch: &mut Batch| {
             panes += 1;
-            // Whoever sends to a worker unparks it.
-            while worker == 1 && panes > 3 {
-                std::thread::park();
+            if worker == 1 && panes > 3 {
+                // Whoever sends to a worker unparks it.
+                loop {
+                    std::thread::park();
+                }
             }
             share(batch)
         }))
