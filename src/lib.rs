@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod coupling;
 pub mod dependencies;
 pub mod events;
+pub mod perturb;
 pub mod evaluate;
 pub mod simulate;
 pub mod pipeline;
