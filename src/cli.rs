@@ -12,6 +12,7 @@ use crate::simulate::ParamsError;
 mod analyze;
 mod check;
 mod collect;
+mod dashboard;
 mod demo;
 mod evaluate;
 mod explain;
@@ -20,6 +21,7 @@ mod logs;
 mod output;
 mod progress;
 mod run;
+mod serve;
 mod session;
 mod simulate;
 mod stop;
@@ -47,6 +49,7 @@ enum Command {
     Run(run::Args),
     Supervise(supervise::Args),
     Collect(Box<collect::Args>),
+    Serve(Box<serve::Args>),
     Explain(explain::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
@@ -104,6 +107,7 @@ fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) 
         Command::Run(args) => run::run(&args, raw, now_ms, &mut out)?,
         Command::Supervise(args) => supervise::run(&args)?,
         Command::Collect(args) => collect::run(&args, raw, now_ns, &mut out)?,
+        Command::Serve(args) => serve::run(&args, raw, now_ms, &mut out)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,

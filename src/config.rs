@@ -109,7 +109,12 @@ pub const KEYS: &[Key] = &[
     key(
         "serve.listen",
         "127.0.0.1:7890",
-        "where lwt run over Kafka serves /metrics, /healthz and /readyz; of several processes (-n) the I-th at port + I; or off",
+        "where lwt run over Kafka serves /metrics, /healthz and /readyz (of several processes, -n, the I-th at port + I; or off), and lwt serve its dashboard",
+    ),
+    key(
+        "serve.token_file",
+        "none",
+        "a file with the secret that whoever asks lwt serve must show, or none: this machine only",
     ),
     key(
         "log.format",
@@ -242,6 +247,8 @@ pub struct Config {
     pub workers: usize,
     /// Where metrics and health are served, if they are.
     pub listen: Option<SocketAddr>,
+    /// The secret that whoever asks for the dashboard's data must show is in this file.
+    pub token_file: Option<PathBuf>,
     /// What is logged, and how.
     pub log: Log,
     /// How long the flow may stand still although input waits.
@@ -389,6 +396,7 @@ impl RawConfig {
             hysteresis: read.get("engine.hysteresis", value::hysteresis),
             workers: read.get("engine.workers", value::workers),
             listen: read.get("serve.listen", value::listen),
+            token_file: read.get("serve.token_file", value::file),
             log: Log {
                 format: read.get("log.format", log::format),
                 level: read.get("log.level", log::level),

@@ -30,11 +30,7 @@ pub fn events(changes: &[(Fact, isize)], window_end_ms: i64) -> Vec<Event> {
         .iter()
         .filter_map(|difference| Some(event(&difference.0, said(difference)?, window_end_ms)))
         .collect();
-    events.push(envelope(
-        "lwt.window.completed",
-        None,
-        EventData { v: 1, window_end_ms, ..EventData::default() },
-    ));
+    events.push(event_of("lwt.window.completed", EventData { v: 1, window_end_ms, ..EventData::default() }));
     events
 }
 
@@ -104,15 +100,15 @@ fn event(fact: &Fact, change: Change, window_end_ms: i64) -> Event {
             // What a pair was held with that is held no more is nobody's business.
             let mut known = Dependency::bare(a.clone(), b.clone(), 0);
             evidence.iter().filter(|_| change != Change::Ends).for_each(|evidence| evidence.fill(&mut known));
-            let Dependency { strength, confidence, .. } = known;
-            let data = EventData { a: Some(a.clone()), b: Some(b.clone()), strength, confidence, ..data };
-            envelope(kind, Some(pair_key(a, b)), data)
+            let Dependency { a, b, strength, confidence, lag_ms, direct, cause, .. } = known;
+            let of = EventData { strength, confidence, lag_ms, direct, cause, ..data };
+            event_of(kind, EventData { a: Some(a), b: Some(b), ..of })
         }
     }
 }
 
 fn about(kind: &str, vm: &VmId, data: EventData) -> Event {
-    envelope(kind, Some(vm.as_str().to_string()), EventData { vm: Some(vm.clone()), ..data })
+    event_of(kind, EventData { vm: Some(vm.clone()), ..data })
 }
 
 /// A pair as the key of a topic: a JSON array.
@@ -120,7 +116,13 @@ pub fn pair_key(a: &VmId, b: &VmId) -> String {
     serde_json::json!([a, b]).to_string()
 }
 
-fn envelope(kind: &str, subject: Option<String>, data: EventData) -> Event {
+/// The event of this type that says `data`: all else of it follows from the two.
+pub fn event_of(kind: &str, data: EventData) -> Event {
+    let subject = match (&data.vm, &data.a, &data.b) {
+        (Some(vm), ..) => Some(vm.to_string()),
+        (None, Some(a), Some(b)) => Some(pair_key(a, b)),
+        _ => None,
+    };
     let about = [Some(kind), subject.as_deref(), data.ensemble.as_deref()];
     let id = about.into_iter().flatten().fold(data.window_end_ms.to_string(), |id, part| id + "/" + part);
     let time = Timestamp::from_millisecond(data.window_end_ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string();

@@ -1,5 +1,5 @@
-//! HTTP: metrics and health; later the dashboard and the API. A read-only view of what others say of themselves, in one
-//! thread of its own. The only module that names the web stack.
+//! HTTP: metrics and health of a worker; or the dashboard and the API. A read-only view of what others say of themselves,
+//! in one thread of its own. The only module that names the web stack.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +15,19 @@ use axum::routing::get;
 
 use crate::metrics::Metrics;
 
+mod api;
+mod ask;
+mod assets;
+pub mod board;
 mod guests;
+pub mod history;
+mod recent;
+mod site;
+
+pub use site::Door;
+
+use board::Board;
+use guests::{Few, Terms};
 
 /// The form of `/metrics`, which Prometheus reads since 2.5 and which every metric's name and text follow.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,9 +46,7 @@ pub enum ServeError {
         process: usize,
     },
     /// The address is not ours, or somebody has it.
-    #[error(
-        "cannot serve metrics at {address}: set serve.listen to an address and port that are free, or to off"
-    )]
+    #[error("cannot listen at {address}: set serve.listen to an address and port that are free, or to off")]
     Bind {
         /// Where it was tried.
         address: SocketAddr,
@@ -44,7 +54,7 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The system has no thread or file left.
-    #[error("cannot start to serve metrics")]
+    #[error("cannot start to serve")]
     Start(#[from] io::Error),
 }
 
@@ -55,6 +65,23 @@ pub struct View {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub now_ms: fn() -> i64,
+}
+
+/// What is served.
+pub struct Pages(Router, Terms);
+
+impl Pages {
+    /// How a worker does: for Prometheus, and for whoever starts it again.
+    pub fn of_worker(view: View) -> Self {
+        let metrics = get(metrics);
+        let health = Router::new().route("/healthz", get(alive)).route("/readyz", get(ready));
+        Pages(health.route("/metrics", metrics).with_state(view), guests::SCRAPERS)
+    }
+
+    /// The dashboard and the API, for those whom `door` lets in.
+    pub fn of_board(board: Arc<Board>, door: Door) -> Self {
+        Pages(site::router(board, door), guests::PEOPLE)
+    }
 }
 
 /// A port that is ours.
@@ -86,33 +113,26 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves `view` from now on, for the rest of the process.
+    /// Serves `pages` from now on, for the rest of the process.
     ///
     /// # Errors
     /// [`ServeError::Start`].
-    pub fn start(self, view: View) -> Result<(), ServeError> {
+    pub fn start(self, pages: Pages) -> Result<(), ServeError> {
+        let Pages(router, terms) = pages;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         self.listener.set_nonblocking(true)?;
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(self.listener)?
         };
-        let serve = async move { axum::serve(guests::Few::new(listener), router(view)).await };
+        let serve = async move { axum::serve(Few::new(listener, terms), router).await };
         thread::Builder::new().name("serve".into()).spawn(move || {
             if let Err(error) = runtime.block_on(serve) {
-                tracing::error!(%error, "metrics are not served any more");
+                tracing::error!(%error, "nothing is served any more");
             }
         })?;
         Ok(())
     }
-}
-
-fn router(view: View) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
-        .with_state(view)
 }
 
 async fn metrics(State(view): State<View>) -> impl IntoResponse {
@@ -164,7 +184,7 @@ mod tests {
         let (metrics, any) = (metrics(), "127.0.0.1:0".parse().unwrap());
         let server = Server::bind(any, 3).unwrap();
         let address = server.address().unwrap();
-        server.start(View { metrics: metrics.clone(), now_ms: || 7_500 }).unwrap();
+        server.start(Pages::of_worker(View { metrics: metrics.clone(), now_ms: || 7_500 })).unwrap();
         let check = |path: &str, status: &str, body: &str| {
             let (head, text) = get(address, path);
             assert!(
@@ -193,7 +213,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "cannot serve metrics at {taken}: set serve.listen to an address and port that are free, or to off"
+                "cannot listen at {taken}: set serve.listen to an address and port that are free, or to off"
             )
         );
         drop(held);

@@ -1,6 +1,7 @@
-//! `lwt demo`: a simulated datacenter, analysed live, in the terminal.
+//! `lwt demo`: a simulated datacenter, analysed live, in the terminal and in the browser.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,8 @@ use anyhow::Context;
 use super::output::{self, Outcome};
 use super::run::paced;
 use super::session::{self, Happened};
-use crate::config::{RawConfig, spell};
+use super::{dashboard, input};
+use crate::config::{Config, RawConfig, spell};
 use crate::dependencies::Fact;
 use crate::evaluate::{self, Truth};
 use crate::pipeline::{Feed, Summary};
@@ -18,20 +20,36 @@ use crate::transport::file::{Batch, Progress};
 
 /// Shows what lwt does: simulates a datacenter and finds out, live, which of its VMs work together.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  lwt demo\n  lwt demo --vms 200 --minutes 60 --speed 600")]
+#[command(after_help = "Examples:
+  lwt demo                                       in a terminal: with a dashboard, until Ctrl-C
+  lwt demo --vms 200 --minutes 60 --speed 600    200 VMs, an hour of theirs in six seconds
+  lwt demo --listen off | head")]
 pub struct Args {
     /// How many VMs.
     #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     vms: u32,
-    /// How many minutes are simulated.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(5..=10_000))]
-    minutes: u32,
+    /// How many minutes are simulated [default: 15, with a dashboard for ever].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(5..=10_000))]
+    minutes: Option<u32>,
     /// How many times faster than in reality the time passes, or max.
     #[arg(long, default_value = "60")]
     speed: String,
     /// Another seed is another datacenter.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Where the dashboard is, or off [default: 127.0.0.1:7890, or another port if that is taken; off unless this is a
+    /// terminal].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+}
+
+/// How much is simulated if nothing is said.
+const MINUTES: u32 = 15;
+
+/// Where the dashboard is, if it is to be shown, and whether another port would do.
+fn dashboard_at(args: &Args, config: &Config) -> Option<(SocketAddr, bool)> {
+    let asked = args.listen.is_some() || io::stdout().is_terminal();
+    config.listen.filter(|_| asked).map(|address| (address, args.listen.is_none()))
 }
 
 /// A sample a second, as xentop gives.
@@ -43,7 +61,10 @@ const PERIOD_MS: u64 = 1000;
 /// A speed that makes no sense, or a terminal that is gone.
 pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
     raw.set("source.speed", &args.speed, "--speed")?;
+    input::set_flags(&mut raw, &[("serve.listen", "--listen", &args.listen)])?;
     let config = raw.prove()?;
+    let at = dashboard_at(args, &config);
+    let minutes = args.minutes.or_else(|| at.is_none().then_some(MINUTES));
     let params = Params {
         vms: args.vms as usize,
         seed: args.seed,
@@ -68,16 +89,31 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
         spell(length),
         spell(config.hop)
     )?;
-    out.flush()?;
-    let feed = simulated(simulator, u64::from(args.minutes) * 60);
-    let feed = match config.speed {
-        Some(speed) => paced(feed, PERIOD_MS, speed),
-        None => feed,
+    let board = match at {
+        None => None,
+        Some((address, or_any)) => {
+            let note = format!("a simulated datacenter, {speed}: nothing here is real");
+            let board = dashboard::board(&config, PERIOD_MS, Some(note))?;
+            let address = dashboard::open(board.clone(), address, or_any, &config)?;
+            writeln!(out, "dashboard: http://{address}\n")?;
+            Some(board)
+        }
     };
+    out.flush()?;
+    let mut feed = simulated(simulator, minutes.map_or(u64::MAX, |minutes| u64::from(minutes) * 60));
+    if let Some(board) = &board {
+        feed = dashboard::tapped(feed, board.clone());
+    }
+    if let Some(speed) = config.speed {
+        feed = paced(feed, PERIOD_MS, speed);
+    }
     let (mut last, mut samples) = (Summary::default(), 0);
     let (state, _) = session::follow(&plan, feed, PERIOD_MS, |happened| {
         match happened {
             Happened::Window { window, state, end_ms } => {
+                if let Some(board) = &board {
+                    dashboard::show(board, window, end_ms);
+                }
                 let f1 = truth.score(&output::found(state)).score.f1();
                 let minute = (end_ms - START_MS) / 60_000;
                 writeln!(

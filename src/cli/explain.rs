@@ -17,8 +17,9 @@ use crate::coupling::explain::reason::{self, Facts, Reason};
 use crate::coupling::explain::{self, Detail, Pair, Side};
 use crate::dependencies::{Fact, State};
 use crate::pipeline::watch::{self, Sight, Sights, Watch};
-use crate::pipeline::{Method, Window};
+use crate::pipeline::{Feed, Method, Plan, Window};
 use crate::simd::Simd;
+use crate::transport::file::ReadError;
 use crate::transport::records::{Dependency, Membership};
 use crate::types::VmId;
 use crate::window::Status;
@@ -86,11 +87,42 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     let Method::Coupling(params) = plan.method.clone() else {
         anyhow::bail!("only coupling can be explained")
     };
-    let (watch, sights) = Watch::new([args.one.clone(), args.other.clone()]);
-    plan.watch = Some(watch);
-    let (mut follower, mut refused) = (Follower::new(args, sights), 0);
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
-    let (state, failed) = session::follow(&plan, feed, period_ms, |happened| {
+    let asked = Asked { names: [&args.one, &args.other], at_ms: args.at };
+    let (explained, failed) = follow(&mut plan, &params, feed, period_ms, asked)?;
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer(&mut *out, &explained)?;
+            writeln!(out)?;
+        }
+        Format::Text => text::print(&explained, out)?,
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Which pair is asked for.
+pub(super) struct Asked<'a> {
+    /// Identities, or names.
+    pub names: [&'a str; 2],
+    /// The end of the window; the last one if none is said.
+    pub at_ms: Option<i64>,
+}
+
+/// Explains a pair from what `feed` gives, and says why that could not be read to its end, if so.
+///
+/// # Errors
+/// No whole window, no such VM, whatever stops the flow.
+pub(super) fn follow(
+    plan: &mut Plan,
+    params: &Params,
+    feed: Feed,
+    period_ms: u64,
+    asked: Asked<'_>,
+) -> anyhow::Result<(Explained, Option<ReadError>)> {
+    let (watch, sights) = Watch::new(asked.names.map(str::to_string));
+    plan.watch = Some(watch);
+    let (mut follower, mut refused) = (Follower::new(asked, sights), 0);
+    let (state, failed) = session::follow(plan, feed, period_ms, |happened| {
         match happened {
             Happened::Window { window, state, end_ms } => follower.take(window, state, end_ms),
             Happened::Refused(dead) => refused += dead.len(),
@@ -104,15 +136,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     anyhow::ensure!(state.windows > 0, "the recording has no whole window: give a shorter --window");
     follower.check_names()?;
     let length_ms = plan.window.length() as i64 * period_ms as i64;
-    let explained = follower.explain(&params, length_ms, period_ms)?;
-    match args.format {
-        Format::Json => {
-            serde_json::to_writer(&mut *out, &explained)?;
-            writeln!(out)?;
-        }
-        Format::Text => text::print(&explained, out)?,
-    }
-    failed.map_or(Ok(()), |error| Err(error.into()))
+    Ok((follower.explain(params, length_ms, period_ms)?, failed))
 }
 
 fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
@@ -129,7 +153,7 @@ fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
 
 /// Why a pair is held dependent, or not: what is printed.
 #[derive(Serialize)]
-struct Explained {
+pub(super) struct Explained {
     /// The smaller of the two, bytewise.
     a: VmId,
     b: VmId,
@@ -195,10 +219,9 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(args: &'a Args, sights: Sights) -> Self {
-        let names = [&*args.one, &*args.other];
+    fn new(Asked { names, at_ms }: Asked<'a>, sights: Sights) -> Self {
         let (vms, history) = (BTreeSet::new(), vec![]);
-        Follower { names, at_ms: args.at, sights, vms, history, chosen: None, nearest_ms: i64::MIN }
+        Follower { names, at_ms, sights, vms, history, chosen: None, nearest_ms: i64::MIN }
     }
 
     fn take(&mut self, window: &Window, state: &State, end_ms: i64) {

@@ -198,6 +198,11 @@ pub fn brokers(text: &str) -> Result<String, String> {
     text.split(',').all(|broker| right(broker.trim())).then(|| text.into()).ok_or_else(wrong)
 }
 
+/// A file that there need not be.
+pub fn file(text: &str) -> Result<Option<PathBuf>, String> {
+    or("none", text, path)
+}
+
 /// Where to listen: an address of this machine, not a name that may have several.
 pub fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
     let wrong = || format!("`{text}` is no address:port, such as 127.0.0.1:7890 or 0.0.0.0:7890");

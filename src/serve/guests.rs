@@ -13,22 +13,34 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// The most connections at a time: a few scrapers and probes. Each may make us hold 0.4 MB of a request's head: 26 MB.
-const SEATS: usize = 64;
+/// How many may come, and for how long.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    /// The most connections at a time. Each may make us hold 0.4 MB of a request's head.
+    pub seats: usize,
+    /// How long a connection may last, whatever it does: whoever comes again connects again.
+    pub stay: Duration,
+}
 
-/// How long a connection may last, whatever it does: a scrape takes milliseconds, and whoever comes again connects
-/// again. 64 that only sit hold the others up for no longer.
-const STAY: Duration = Duration::from_secs(10);
+/// A few scrapers and probes: a scrape takes milliseconds. 64 that only sit hold the others up for no longer.
+pub const SCRAPERS: Terms = Terms { seats: 64, stay: Duration::from_secs(10) };
+
+/// People with dashboards, who follow a stream: 100 MB of heads if all of them are enemies.
+pub const PEOPLE: Terms = Terms { seats: 256, stay: Duration::from_secs(3_600) };
+
+/// Whoever does not take what is sent to him for so long is sent away: what waits for him waits in our memory.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// Accepts connections while there are seats.
 pub struct Few {
     listener: TcpListener,
     seats: Arc<Semaphore>,
+    stay: Duration,
 }
 
 impl Few {
-    pub fn new(listener: TcpListener) -> Self {
-        Few { listener, seats: Arc::new(Semaphore::new(SEATS)) }
+    pub fn new(listener: TcpListener, terms: Terms) -> Self {
+        Few { listener, seats: Arc::new(Semaphore::new(terms.seats)), stay: terms.stay }
     }
 }
 
@@ -41,7 +53,7 @@ impl Listener for Few {
         let seat = self.seats.clone().acquire_owned().await.ok();
         // What cannot be accepted axum waits for, such as a free file.
         let (stream, from) = Listener::accept(&mut self.listener).await;
-        (Guest { stream, leave: Box::pin(sleep(STAY)), _seat: seat }, from)
+        (Guest { stream, leave: Box::pin(sleep(self.stay)), stuck: None, _seat: seat }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -53,6 +65,8 @@ impl Listener for Few {
 pub struct Guest {
     stream: TcpStream,
     leave: Pin<Box<Sleep>>,
+    /// Since something could not be sent: until when it must be.
+    stuck: Option<Pin<Box<Sleep>>>,
     _seat: Option<OwnedSemaphorePermit>,
 }
 
@@ -86,7 +100,15 @@ impl AsyncWrite for Guest {
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.may_stay(context)?;
-        Pin::new(&mut self.stream).poll_write(context, from)
+        let written = Pin::new(&mut self.stream).poll_write(context, from);
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        match self.stuck.get_or_insert_with(|| Box::pin(sleep(STUCK))).as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

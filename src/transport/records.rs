@@ -134,6 +134,15 @@ pub struct EventData {
     /// The pair's confidence, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
+    /// By how much `b` follows `a`, milliseconds, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<i64>,
+    /// Whether the two talk to each other, not only through others, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<bool>,
+    /// Which of the two drives the other, likewise: `"a"` or `"b"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// A record of an output topic: which topic, its key, and its value, `None` a tombstone.

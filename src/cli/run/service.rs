@@ -18,7 +18,7 @@ use crate::metrics::{About, Metrics, Published};
 use crate::pipeline::kept::{Keeper, Kept, Last, Restored, of_state};
 use crate::pipeline::watchdog::Pulse;
 use crate::pipeline::{self, Failure, Load, Message, Open, Plan, Service, Tail, Window};
-use crate::serve::{Server, View};
+use crate::serve::{Pages, Server, View};
 use crate::simd::Simd;
 use crate::transport::kafka::client::Client;
 use crate::transport::kafka::sink::{Out, Sink};
@@ -104,7 +104,7 @@ fn seen(config: &Config, process: usize, now_ms: Clock) -> anyhow::Result<Arc<Me
     if let Some(first) = config.listen {
         let server = Server::bind(first, process)?;
         info!(address = %server.address()?, "metrics and health are served");
-        server.start(View { metrics: metrics.clone(), now_ms })?;
+        server.start(Pages::of_worker(View { metrics: metrics.clone(), now_ms }))?;
     }
     Ok(metrics)
 }

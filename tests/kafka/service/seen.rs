@@ -118,10 +118,7 @@ fn a_service_shows_how_it_does() {
     let second = run(&pipeline).args(["--set", &taken]).output().unwrap();
     let stderr = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1));
-    assert!(
-        stderr.contains(&format!("lwt: cannot serve metrics at {address}: set serve.listen to")),
-        "{stderr}"
-    );
+    assert!(stderr.contains(&format!("lwt: cannot listen at {address}: set serve.listen to")), "{stderr}");
     if let Some(prometheus) = prometheus {
         prometheus.check();
     }
