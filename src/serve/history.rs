@@ -153,7 +153,11 @@ impl Picture {
             self.vms.remove(vm);
             return;
         }
-        let of = self.vms.entry(vm.clone()).or_default();
+        // A VM that is gone leaves its ensembles after that.
+        if matches!(word, "vm.appeared" | "ensemble.joined") {
+            self.vms.entry(vm.clone()).or_default();
+        }
+        let Some(of) = self.vms.get_mut(vm) else { return };
         match (word, ensemble) {
             ("vm.idle", _) => of.idle = true,
             ("vm.active", _) => of.idle = false,
