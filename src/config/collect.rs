@@ -16,6 +16,8 @@ pub enum Source {
     Xentop,
     /// virsh on a host with libvirt.
     Libvirt,
+    /// Counters that Prometheus has.
+    Prometheus,
     /// A trace, as if it were live.
     Replay,
     /// A simulated datacenter.
@@ -80,9 +82,12 @@ fn source(text: &str) -> Result<Source, String> {
         "cgroup" => Ok(Source::Cgroup),
         "xentop" => Ok(Source::Xentop),
         "libvirt" => Ok(Source::Libvirt),
+        "prometheus" => Ok(Source::Prometheus),
         "replay" => Ok(Source::Replay),
         "simulate" => Ok(Source::Simulate),
-        _ => Err(format!("there is no source `{text}`: cgroup, xentop, libvirt, replay or simulate")),
+        _ => Err(format!(
+            "there is no source `{text}`: cgroup, xentop, libvirt, prometheus, replay or simulate"
+        )),
     }
 }
 

@@ -120,7 +120,7 @@ impl Polled for Libvirt {
             Ok(()) => self.failures = 0,
             Err(error) => {
                 let pause_s = PAUSES_S[self.failures.min(PAUSES_S.len() - 1)];
-                eprintln!("lwt: {}: {error}; starting it again in {pause_s} s", self.command.join(" "));
+                tracing::warn!("{}: {error}; starting it again in {pause_s} s", self.command.join(" "));
                 self.failures += 1;
                 (self.session, self.retry_ns) = (None, now + pause_s * 1_000_000_000);
             }
