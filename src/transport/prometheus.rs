@@ -120,10 +120,12 @@ impl ReadError {
     /// Whether it will be so until somebody changes something: a wrong query, a wrong password.
     pub fn is_lasting(&self) -> bool {
         match self {
-            ReadError::Unanswered { source, .. } => matches!(source, ureq::Error::BadUri(_)),
+            // A certificate that is not trusted, no TLS at all.
+            ReadError::Unanswered { source, .. } => {
+                matches!(source, ureq::Error::BadUri(_) | ureq::Error::NativeTls(_))
+            }
             ReadError::Refused { status, .. } => !matches!(status, 408 | 429 | 500..),
-            ReadError::File { .. } | ReadError::NoCertificates(_) | ReadError::TooLong { .. } => true,
-            ReadError::Answer { .. } => true,
+            _ => true,
         }
     }
 }

@@ -1,3 +1,5 @@
+//! By hand what series give, and that pieces of time give what the whole does.
+
 use proptest::prelude::*;
 
 use super::*;
