@@ -126,12 +126,12 @@ const KEYS: &[Key] = &[
     key(
         "collect.source",
         "cgroup",
-        "what lwt collect reads: cgroup, xentop, libvirt, prometheus, replay or simulate",
+        "what lwt collect reads: cgroup, xen, xentop, libvirt, prometheus, replay or simulate",
     ),
     key(
         "collect.period",
         "auto",
-        "how often, 10ms or longer; auto is 100ms (cgroup, libvirt), 1s (xentop, simulate), or the trace's or Prometheus' own",
+        "how often, 10ms or longer; auto is 100ms (cgroup, xen, libvirt), 1s (xentop, simulate), or the trace's or Prometheus' own",
     ),
     key("collect.host", "auto", "this host's name; auto is what the kernel says"),
     key(
@@ -143,7 +143,7 @@ const KEYS: &[Key] = &[
     key(
         "collect.command",
         "auto",
-        "what to run: auto is xentop -b -f -d PERIOD, or virsh -q; - reads xentop's text from standard input",
+        "what to run: auto is xentop -b -f -d PERIOD, virsh -q, or Python for xen; - reads xentop's text from standard input",
     ),
     key(
         "collect.spool",

@@ -34,7 +34,7 @@ const LEAST_GAP_MS: u64 = 100;
 #[command(after_help = "Examples:
   lwt collect --source cgroup --brokers kafka1:9092            machines and containers here
   lwt collect --source cgroup --groups 'shop.slice/*' --dry-run
-  lwt collect --source xentop --brokers kafka1:9092            in Domain-0 of a Xen host
+  lwt collect --source xen --brokers kafka1:9092               in Domain-0 of a Xen host
   ssh xen1 xentop -b -f -d 1 | lwt collect --source xentop --command - --host xen1
   lwt collect --source libvirt --period 1s                     a host with libvirt
   lwt collect --source prometheus --url http://prom:9090 --query cadvisor
@@ -46,10 +46,10 @@ What the broker does not take waits in --spool. SIGTERM ends it; what is not del
 pub struct Args {
     /// The pipeline file that says where Kafka is, and what the topics are called.
     pipeline: Option<PathBuf>,
-    /// What to read: cgroup, xentop, libvirt, prometheus, replay or simulate [default: what collect.source says].
+    /// What to read: cgroup, xen, xentop, libvirt, prometheus, replay or simulate [default: what collect.source says].
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
-    /// How often, 10ms or longer [default: 100ms for cgroup and libvirt, 1s for xentop and simulate, the time between
+    /// How often, 10ms or longer [default: 100ms for cgroup, xen and libvirt, 1s for xentop and simulate, the time between
     /// scrapes for prometheus].
     #[arg(long, value_name = "DURATION")]
     period: Option<String>,
@@ -172,7 +172,7 @@ pub fn run(
     match config.collect.source {
         Source::Cgroup => cgroups(collector),
         Source::Xentop => xentop::run(collector),
-        Source::Libvirt => libvirt::run(collector),
+        Source::Xen | Source::Libvirt => libvirt::run(collector),
         Source::Prometheus => prometheus::run(collector),
         Source::Replay => fleet::replay(collector),
         Source::Simulate => fleet::simulate(collector),

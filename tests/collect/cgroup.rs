@@ -168,7 +168,7 @@ fn what_is_wrong_is_said() {
         (vec!["--source", "cgroup", "--root", &root, "--dry-run"], "not the root of control groups"),
         (vec!["--source", "cgroup", "--groups", "a//b", "--dry-run"], "collect.groups: `a//b`"),
         (vec!["--source", "cgroup", "--period", "9ms", "--dry-run"], "collect.period: `9ms` is not between"),
-        (vec!["--source", "xen", "--dry-run"], "there is no source `xen`"),
+        (vec!["--source", "hyperv", "--dry-run"], "there is no source `hyperv`"),
         (vec!["--source", "cgroup", "--spool", "/proc/no", "--host", "h"], "say another folder with --spool"),
         (vec!["--source", "simulate", "--speed", "max", "--dry-run"], "needs --history"),
         (vec!["--source", "libvirt", "--command", "/no/virsh", "--dry-run"], "cannot start /no/virsh"),

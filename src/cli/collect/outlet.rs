@@ -47,7 +47,11 @@ impl Outlet<'_> {
     /// # Errors
     /// Settings that are wrong, a spool that cannot be opened.
     pub fn publish(config: &Config) -> anyhow::Result<Self> {
-        let fleet = matches!(config.collect.source, Source::Replay | Source::Simulate);
+        // Who reads the past can wait.
+        let fleet = match config.collect.source {
+            Source::Prometheus => config.collect.history.is_some(),
+            source => matches!(source, Source::Replay | Source::Simulate),
+        };
         let spool = match (&config.collect.spool, fleet) {
             (Some(said), _) => said.clone(),
             (None, true) => None,

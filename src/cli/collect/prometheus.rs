@@ -1,5 +1,7 @@
 //! Prometheus: what it has of the past, or what it scrapes from now on.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 
 use super::control::{Control, Event};
@@ -38,6 +40,8 @@ struct Reader {
     /// Once it is known how often is scraped.
     known: Option<Known>,
     unused: Unused,
+    /// What Prometheus warns of: that something is missing.
+    warnings: BTreeSet<String>,
     said_ns: i64,
 }
 
@@ -61,6 +65,7 @@ pub fn run(collector: Collector) -> anyhow::Result<()> {
         period_ms: config.collect.period.map(|period| period.as_millis() as u64),
         known: None,
         unused: Unused::default(),
+        warnings: BTreeSet::new(),
         said_ns: i64::MIN / 2,
     };
     match config.collect.history {
@@ -77,15 +82,14 @@ fn past(collector: Collector, mut reader: Reader, history_ms: i64) -> anyhow::Re
     while at_ms < to_ms && !control.is_stopped() {
         at_ms = reader.patiently((at_ms, to_ms), &control)?;
         if let Some(known) = &mut reader.known {
-            known.send(at_ms * 1_000_000, &mut outlet, now_ns)?;
+            known.send_all(at_ms * 1_000_000, &mut outlet, (&control, now_ns))?;
         }
-        outlet.turn(now_ns())?;
     }
     let Some(mut known) = reader.known.take() else {
         anyhow::bail!("{} has no two readings of any series in that time", reader.query.selector);
     };
     reader.say(&known.grid, i64::MAX);
-    known.finish(&mut outlet, now_ns)?;
+    known.send_all(i64::MAX, &mut outlet, (&control, now_ns))?;
     outlet.finish(now_ns())
 }
 
@@ -154,9 +158,7 @@ impl Reader {
     /// Reads the beginning of a time; says until when.
     fn piece(&mut self, (from_ms, to_ms): (i64, i64)) -> Result<i64, ReadError> {
         let (answer, end_ms) = self.client.read(&self.query, (from_ms, to_ms))?;
-        for warning in &answer.warnings {
-            tracing::warn!("Prometheus warns: {warning}");
-        }
+        self.warnings.extend(answer.warnings);
         for (reason, count) in answer.refused {
             *self.unused.refused.entry(reason).or_default() += count;
         }
@@ -214,19 +216,25 @@ impl Reader {
         }
     }
 
-    /// Says what could not be used.
+    /// Says what may be missing, and what could not be used.
     fn say(&mut self, grid: &Grid, now_ns: i64) {
-        if self.unused == Unused::default() || now_ns.saturating_sub(self.said_ns) < SAY_NS {
+        let nothing = self.unused == Unused::default() && self.warnings.is_empty();
+        if nothing || now_ns.saturating_sub(self.said_ns) < SAY_NS {
             return;
         }
         self.said_ns = now_ns;
+        for warning in std::mem::take(&mut self.warnings) {
+            tracing::warn!("Prometheus warns: {warning}");
+        }
         let Unused { refused, pauses } = std::mem::take(&mut self.unused);
         let mut said: Vec<String> =
             refused.iter().map(|(reason, count)| format!("{count} {}", reason.as_str())).collect();
         if pauses > 0 {
             said.push(format!("{pauses} pauses longer than {} s", grid.gap_ns() as f64 / 1e9));
         }
-        tracing::warn!("readings of Prometheus that cannot be used: {}", said.join(", "));
+        if !said.is_empty() {
+            tracing::warn!("readings of Prometheus that cannot be used: {}", said.join(", "));
+        }
     }
 }
 
@@ -241,6 +249,27 @@ impl Known {
         let until = self.grid.ticks_before(self.vms.known_until_ns(read_ns));
         let period_ms = self.period_ms();
         outlet.frames(&mut self.frames, until, period_ms, now_ns())
+    }
+
+    /// The same of the past, all of it at its end (`i64::MAX`): waits where there is no room.
+    fn send_all(
+        &mut self,
+        read_ns: i64,
+        outlet: &mut Outlet,
+        (control, now_ns): (&Control, Clock),
+    ) -> anyhow::Result<()> {
+        self.vms.flush(&mut self.frames);
+        let until = self.grid.ticks_before(self.vms.known_until_ns(read_ns));
+        let (mut sent, period_ms) = (Ok(()), self.period_ms());
+        self.frames.cut(if read_ns == i64::MAX { i64::MAX } else { until }, |frame| {
+            while sent.is_ok() && !outlet.has_room() && !control.is_stopped() {
+                outlet.wait(now_ns());
+            }
+            if sent.is_ok() {
+                sent = outlet.frame(frame, period_ms, now_ns());
+            }
+        });
+        sent.and_then(|()| outlet.turn(now_ns()))
     }
 
     /// Sends all that is left.
