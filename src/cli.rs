@@ -106,7 +106,7 @@ fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) 
         Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
         Command::Run(args) => run::run(&args, raw, now_ms, &mut out)?,
         Command::Supervise(args) => supervise::run(&args)?,
-        Command::Collect(args) => collect::run(&args, raw, now_ns, &mut out)?,
+        Command::Collect(args) => collect::run(&args, raw, (now_ms, now_ns), &mut out)?,
         Command::Serve(args) => serve::run(&args, raw, now_ms, &mut out)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,

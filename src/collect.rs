@@ -11,3 +11,4 @@ pub mod cgroup;
 pub mod xentop;
 pub mod domains;
 pub mod domstats;
+pub mod series;

@@ -11,11 +11,13 @@ use std::time::Duration;
 mod collect;
 mod fits;
 pub mod log;
+mod prometheus;
 mod properties;
 mod value;
 
 pub use collect::{Collect, Source};
 pub use fits::engine_of;
+pub use prometheus::Prometheus;
 pub use value::{duration, spell};
 
 use crate::dependencies::{Engine, Hysteresis};
@@ -40,7 +42,11 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 }
 
 /// All keys, in the order in which they are shown.
-pub const KEYS: &[Key] = &[
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(&prometheus::KEYS)
+}
+
+const KEYS: &[Key] = &[
     key("source.kind", "file", "file: the trace at source.path; kafka: the topics, in and out, for ever"),
     key("source.path", "-", "the trace to read; - is standard input"),
     key("source.format", "auto", "auto, long, wide, xentop or ndjson"),
@@ -119,14 +125,18 @@ pub const KEYS: &[Key] = &[
     key(
         "log.format",
         "text",
-        "how lwt run over Kafka logs, to standard error: text, or json: an object a line",
+        "how lwt run over Kafka and lwt collect log, to standard error: text, or json: an object a line",
     ),
     key("log.level", "info", "what is logged: error, warn, info, debug or trace"),
-    key("collect.source", "cgroup", "what lwt collect reads: cgroup, xentop, libvirt, replay or simulate"),
+    key(
+        "collect.source",
+        "cgroup",
+        "what lwt collect reads: cgroup, xen, xentop, libvirt, prometheus, replay or simulate",
+    ),
     key(
         "collect.period",
         "auto",
-        "how often, 10ms or longer; auto is 100ms (cgroup, libvirt), 1s (xentop, simulate), or the trace's own",
+        "how often, 10ms or longer; auto is 100ms (cgroup, xen, libvirt), 1s (xentop, simulate), or the trace's or Prometheus' own",
     ),
     key("collect.host", "auto", "this host's name; auto is what the kernel says"),
     key(
@@ -138,7 +148,7 @@ pub const KEYS: &[Key] = &[
     key(
         "collect.command",
         "auto",
-        "what to run: auto is xentop -b -f -d PERIOD, or virsh -q; - reads xentop's text from standard input",
+        "what to run: auto is xentop -b -f -d PERIOD, virsh -q, or Python for xen; - reads xentop's text from standard input",
     ),
     key(
         "collect.spool",
@@ -151,7 +161,11 @@ pub const KEYS: &[Key] = &[
         "1",
         "replay, simulate: so many times as fast as real time until now is reached; or max",
     ),
-    key("collect.history", "none", "replay, simulate: how far back it begins"),
+    key(
+        "collect.history",
+        "none",
+        "replay, simulate: how far back it begins; prometheus: so much of the past, instead of what comes",
+    ),
     key("collect.vms", "31", "simulate: how many VMs"),
     key("collect.hosts", "auto", "simulate: on how many hosts; auto is one for 30"),
     key("collect.seed", "1", "simulate: seed"),
@@ -255,6 +269,8 @@ pub struct Config {
     pub stall: Duration,
     /// What a collector does.
     pub collect: Collect,
+    /// And what it reads from Prometheus.
+    pub prometheus: Prometheus,
 }
 
 impl RawConfig {
@@ -266,7 +282,7 @@ impl RawConfig {
         if let Some(property) = name.strip_prefix(properties::PREFIX) {
             return self.set_property(property, properties::typed(value), place);
         }
-        let known = KEYS.iter().find(|key| key.name == name);
+        let known = keys().find(|key| key.name == name);
         let known = known.ok_or_else(|| Wrong { place: place.to_string(), what: unknown(name) })?;
         self.said.insert(known.name, (value.to_string(), place.to_string()));
         Ok(())
@@ -403,6 +419,7 @@ impl RawConfig {
             },
             stall: read.get("engine.stall", value::duration),
             collect: Collect::read(&mut read),
+            prometheus: Prometheus::read(&mut read),
         };
         read.finish()?;
         fits::check(&config, self)?;
@@ -435,13 +452,13 @@ fn topics(read: &mut value::Reader<'_>) -> Topics {
 }
 
 fn default_of(name: &str) -> &'static str {
-    KEYS.iter().find(|key| key.name == name).map_or("", |key| key.default)
+    keys().find(|key| key.name == name).map_or("", |key| key.default)
 }
 
 fn unknown(name: &str) -> String {
     let likeness =
         |key: &Key| strsim::jaro_winkler(name, key.name).max(strsim::jaro_winkler(name, last(key.name)));
-    let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let nearest = keys().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     // Below 0.75 hardly a letter agrees: no key is meant.
     match nearest.filter(|key| likeness(key) >= 0.75) {
         Some(key) => format!("there is no key {name}; the nearest is {}", key.name),

@@ -14,3 +14,4 @@ pub mod watermark;
 pub mod names;
 pub mod intake;
 pub mod kafka;
+pub mod prometheus;

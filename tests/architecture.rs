@@ -55,6 +55,7 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Each outside crate, with the modules (and what is below them) that may name it.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
+    ("base64", &["transport::prometheus"]),
     ("axum", &["serve"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
@@ -120,6 +121,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("tracing", &["cli", "serve", "transport::kafka"]),
     ("tracing_subscriber", &["cli::logs"]),
+    ("ureq", &["transport::prometheus"]),
     ("zstd", &["transport"]),
 ];
 

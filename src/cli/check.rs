@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::config::{KEYS, RawConfig, engine_of};
+use crate::config::{self, RawConfig, engine_of};
 use crate::dependencies::Engine;
 
 /// Checks pipeline files, and says everything that is wrong with them.
@@ -64,7 +64,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
 
 fn keys(out: &mut impl Write) -> anyhow::Result<()> {
     let mut section = "";
-    for key in KEYS {
+    for key in config::keys() {
         let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
         if of != section {
             section = of;

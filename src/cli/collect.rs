@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{Clock, check};
+use super::{Clock, check, logs};
 use crate::collect::cgroup;
 use crate::collect::frames::Frames;
 use crate::collect::grid::Grid;
@@ -17,6 +17,7 @@ mod fleet;
 mod libvirt;
 mod outlet;
 mod polled;
+mod prometheus;
 mod xentop;
 
 use control::Control;
@@ -33,9 +34,11 @@ const LEAST_GAP_MS: u64 = 100;
 #[command(after_help = "Examples:
   lwt collect --source cgroup --brokers kafka1:9092            machines and containers here
   lwt collect --source cgroup --groups 'shop.slice/*' --dry-run
-  lwt collect --source xentop --brokers kafka1:9092            in Domain-0 of a Xen host
+  lwt collect --source xen --brokers kafka1:9092               in Domain-0 of a Xen host
   ssh xen1 xentop -b -f -d 1 | lwt collect --source xentop --command - --host xen1
   lwt collect --source libvirt --period 1s                     a host with libvirt
+  lwt collect --source prometheus --url http://prom:9090 --query cadvisor
+  lwt collect --source prometheus --history 6h --dry-run > day.ndjson; lwt analyze day.ndjson
   lwt collect --source replay --trace day.csv.gz               a recording, as if it were live
   lwt collect --source simulate --vms 300 --hosts 10           a simulated datacenter
 
@@ -43,10 +46,11 @@ What the broker does not take waits in --spool. SIGTERM ends it; what is not del
 pub struct Args {
     /// The pipeline file that says where Kafka is, and what the topics are called.
     pipeline: Option<PathBuf>,
-    /// What to read: cgroup, xentop, libvirt, replay or simulate [default: what collect.source says].
+    /// What to read: cgroup, xen, xentop, libvirt, prometheus, replay or simulate [default: what collect.source says].
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
-    /// How often, 10ms or longer [default: 100ms for cgroup and libvirt, 1s for xentop and simulate].
+    /// How often, 10ms or longer [default: 100ms for cgroup, xen and libvirt, 1s for xentop and simulate, the time between
+    /// scrapes for prometheus].
     #[arg(long, value_name = "DURATION")]
     period: Option<String>,
     /// This host's name [default: what the kernel says].
@@ -64,13 +68,20 @@ pub struct Args {
     /// xentop, libvirt: what to run instead of xentop -b -f -d 1, or virsh -q; - is standard input.
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     command: Option<String>,
+    /// prometheus: where it is [default: what prometheus.url says].
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// prometheus: cadvisor, kubernetes, libvirt, node, or a selector of your own, with --set prometheus.vm=LABEL
+    /// [default: what prometheus.query says].
+    #[arg(long, value_name = "QUERY")]
+    query: Option<String>,
     /// replay: the recording; - is standard input.
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
     /// replay, simulate: so many times as fast as real time until now is reached; or max, and end there.
     #[arg(long, value_name = "FACTOR")]
     speed: Option<String>,
-    /// replay, simulate: begin so long ago.
+    /// replay, simulate: begin so long ago; prometheus: so much of the past, and end there.
     #[arg(long, value_name = "DURATION")]
     history: Option<String>,
     /// simulate: how many VMs.
@@ -110,6 +121,8 @@ impl Args {
             ("collect.groups", "--groups", &self.groups),
             ("collect.root", "--root", &self.root),
             ("collect.command", "--command", &self.command),
+            ("prometheus.url", "--url", &self.url),
+            ("prometheus.query", "--query", &self.query),
             ("source.path", "--trace", &self.trace),
             ("collect.speed", "--speed", &self.speed),
             ("collect.history", "--history", &self.history),
@@ -139,8 +152,14 @@ struct Collector<'a> {
 ///
 /// # Errors
 /// A wrong configuration, a source that cannot be read, a spool that cannot be written.
-pub fn run(args: &Args, environment: RawConfig, now_ns: Clock, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn run(
+    args: &Args,
+    environment: RawConfig,
+    (now_ms, now_ns): (Clock, Clock),
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let config = args.config(environment)?;
+    logs::install(config.log, now_ms);
     let host = match &config.collect.host {
         Some(host) => host.clone(),
         None => {
@@ -153,7 +172,8 @@ pub fn run(args: &Args, environment: RawConfig, now_ns: Clock, out: &mut impl Wr
     match config.collect.source {
         Source::Cgroup => cgroups(collector),
         Source::Xentop => xentop::run(collector),
-        Source::Libvirt => libvirt::run(collector),
+        Source::Xen | Source::Libvirt => libvirt::run(collector),
+        Source::Prometheus => prometheus::run(collector),
         Source::Replay => fleet::replay(collector),
         Source::Simulate => fleet::simulate(collector),
     }
@@ -182,7 +202,7 @@ impl polled::Polled for Groups {
         self.groups.scan()?;
         if self.said.is_none() || (self.said == Some(0)) != self.groups.is_empty() {
             let root: &Path = &self.root;
-            eprintln!("lwt: {} control groups below {} are VMs", self.groups.len(), root.display());
+            tracing::info!("{} control groups below {} are VMs", self.groups.len(), root.display());
             self.said = Some(self.groups.len());
         }
         Ok(())

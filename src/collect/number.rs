@@ -25,6 +25,14 @@ pub fn counter_ns(text: &[u8]) -> Result<u64, Reason> {
     decimal(text, 0).and_then(|ns| if ns < 10u64.pow(19) { Ok(ns) } else { Err(Reason::Implausible) })
 }
 
+/// The same of a counter that counts seconds.
+///
+/// # Errors
+/// As [`counter_ns`].
+pub fn seconds_ns(text: &[u8]) -> Result<u64, Reason> {
+    decimal(text, 9).and_then(|ns| if ns < 10u64.pow(19) { Ok(ns) } else { Err(Reason::Implausible) })
+}
+
 /// A time as text, in seconds since the Unix epoch or RFC 3339, -> nanoseconds since the epoch.
 ///
 /// # Errors

@@ -14,8 +14,12 @@ pub enum Source {
     Cgroup,
     /// xentop on a Xen host.
     Xentop,
+    /// The counters of Xen's own tools.
+    Xen,
     /// virsh on a host with libvirt.
     Libvirt,
+    /// Counters that Prometheus has.
+    Prometheus,
     /// A trace, as if it were live.
     Replay,
     /// A simulated datacenter.
@@ -79,10 +83,14 @@ fn source(text: &str) -> Result<Source, String> {
     match text {
         "cgroup" => Ok(Source::Cgroup),
         "xentop" => Ok(Source::Xentop),
+        "xen" => Ok(Source::Xen),
         "libvirt" => Ok(Source::Libvirt),
+        "prometheus" => Ok(Source::Prometheus),
         "replay" => Ok(Source::Replay),
         "simulate" => Ok(Source::Simulate),
-        _ => Err(format!("there is no source `{text}`: cgroup, xentop, libvirt, replay or simulate")),
+        _ => Err(format!(
+            "there is no source `{text}`: cgroup, xen, xentop, libvirt, prometheus, replay or simulate"
+        )),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Config, ConfigError, RawConfig, Wrong, spell};
+use super::{Config, ConfigError, RawConfig, Wrong, prometheus, spell};
+use crate::config::Source;
 use crate::dependencies::Engine;
 
 /// The keys that only one engine reads.
@@ -24,6 +25,9 @@ pub fn check(config: &Config, raw: &RawConfig) -> Result<(), ConfigError> {
     let mut wrong = of_other_engines(config.engine, raw);
     wrong.extend(windows(config, raw));
     wrong.extend(topics(config, raw));
+    if config.collect.source == Source::Prometheus {
+        wrong.extend(prometheus::check(&config.prometheus.query, raw));
+    }
     if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
 }
 
@@ -75,7 +79,7 @@ fn windows(config: &Config, raw: &RawConfig) -> Option<Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::KEYS;
+    use crate::config::keys;
 
     /// What is wrong with some keys, each said at its own name.
     fn check(said: &[(&str, &str)], expected: &[&str]) {
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn every_key_of_an_engine_exists() {
         for name in OF_ENGINES.iter().flat_map(|(_, keys)| *keys) {
-            assert!(KEYS.iter().any(|key| key.name == *name), "{name}");
+            assert!(keys().any(|key| key.name == *name), "{name}");
         }
     }
 }

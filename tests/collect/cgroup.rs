@@ -12,14 +12,14 @@ use crate::common::kafka::unique;
 use crate::{are_whole, cores, end, samples, start};
 
 /// A folder of control groups of ours, removed at the end with all that runs in it.
-struct Tree {
+pub struct Tree {
     root: PathBuf,
     name: String,
     programs: Vec<Child>,
 }
 
 impl Tree {
-    fn new(root: &Path) -> Option<Tree> {
+    pub fn new(root: &Path) -> Option<Tree> {
         let name = unique("lwt-test");
         if let Err(error) = fs::create_dir(root.join(&name)) {
             let hint = format!("SKIPPED: no control groups of our own below {}: {error}", root.display());
@@ -30,14 +30,14 @@ impl Tree {
         Some(Tree { root: root.into(), name, programs: vec![] })
     }
 
-    fn group(&self, name: &str) -> PathBuf {
+    pub fn group(&self, name: &str) -> PathBuf {
         let path = self.root.join(&self.name).join(name);
         fs::create_dir_all(&path).unwrap();
         path
     }
 
     /// Runs a shell's script in a group.
-    fn run(&mut self, group: &str, script: &str) {
+    pub fn run(&mut self, group: &str, script: &str) {
         let path = self.group(group).join("cgroup.procs");
         let script = format!("echo $$ > {}; {script}", path.display());
         let program =
@@ -45,11 +45,11 @@ impl Tree {
         self.programs.push(program.unwrap());
     }
 
-    fn pattern(&self) -> String {
+    pub fn pattern(&self) -> String {
         format!("{}/*", self.name)
     }
 
-    fn remove(&self, name: &str) {
+    pub fn remove(&self, name: &str) {
         let path = self.root.join(&self.name).join(name);
         // Nothing may be left running, and the dead leave a little later.
         let left = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
@@ -168,7 +168,7 @@ fn what_is_wrong_is_said() {
         (vec!["--source", "cgroup", "--root", &root, "--dry-run"], "not the root of control groups"),
         (vec!["--source", "cgroup", "--groups", "a//b", "--dry-run"], "collect.groups: `a//b`"),
         (vec!["--source", "cgroup", "--period", "9ms", "--dry-run"], "collect.period: `9ms` is not between"),
-        (vec!["--source", "xen", "--dry-run"], "there is no source `xen`"),
+        (vec!["--source", "hyperv", "--dry-run"], "there is no source `hyperv`"),
         (vec!["--source", "cgroup", "--spool", "/proc/no", "--host", "h"], "say another folder with --spool"),
         (vec!["--source", "simulate", "--speed", "max", "--dry-run"], "needs --history"),
         (vec!["--source", "libvirt", "--command", "/no/virsh", "--dry-run"], "cannot start /no/virsh"),

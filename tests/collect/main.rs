@@ -1,4 +1,5 @@
-//! `lwt collect` on what this machine has: control groups, stand-ins for xentop and virsh, recordings.
+//! `lwt collect` on what this machine has: control groups, stand-ins for xentop and virsh, a real Prometheus,
+//! recordings.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../common/mod.rs"]
@@ -6,6 +7,7 @@ mod common;
 mod cgroup;
 mod fleet;
 mod libvirt;
+mod prometheus;
 mod spool;
 mod xentop;
 

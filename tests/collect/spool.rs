@@ -36,7 +36,7 @@ fn what_is_not_delivered_waits() {
     let path = folder.path().join("spool");
     // A clean end keeps all, also the youngest.
     let child = collector(&path);
-    std::thread::sleep(Duration::from_millis(6_500));
+    std::thread::sleep(Duration::from_millis(8_500));
     let (_, said) = end(child);
     assert!(said.contains("Kafka at 127.0.0.1:9 takes nothing"), "{said}");
     let first = waiting(&path);

@@ -167,7 +167,7 @@ pub fn replay(collector: Collector) -> anyhow::Result<()> {
         batch.dead.clear();
     }
     if batch.refused > 0 {
-        eprintln!("lwt: {} lines or cells of the recording cannot be used", batch.refused);
+        tracing::warn!("{} lines or cells of the recording cannot be used", batch.refused);
     }
     outlet.finish(now_ns())
 }

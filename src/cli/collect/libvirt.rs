@@ -1,4 +1,4 @@
-//! libvirt: one virsh that stays, and is asked for all domains at every tick.
+//! libvirt, and the counters of Xen's own tools: one program that stays, and is asked for all domains at every tick.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,15 +9,20 @@ use anyhow::Context;
 use super::polled::{self, Polled};
 use super::{Clock, Collector, LEAST_GAP_MS};
 use crate::collect::domains::{Uuids, uuids};
-use crate::collect::domstats;
+use crate::collect::domstats::{self, Used};
 use crate::collect::frames::Frames;
 use crate::collect::grid::{Grid, Value};
 use crate::collect::meter::Meter;
 use crate::collect::program::Session;
+use crate::collect::xentop::DOMAIN_0;
+use crate::config::Source;
 use crate::types::HostId;
 
 /// Who may only look is enough.
 const COMMAND: [&str; 3] = ["virsh", "--quiet", "--readonly"];
+
+/// For Xen, whose libxl counts nanoseconds where `xl` and xentop print tenths: speaks as virsh does.
+const XEN: &str = include_str!("xen.py");
 
 /// Ends every answer; the question may be repeated, too, behind `echo`.
 const MARK: &str = "lwt-end";
@@ -30,29 +35,36 @@ const PAUSES_S: [i64; 5] = [1, 2, 5, 10, 30];
 
 struct Libvirt {
     command: Vec<String>,
+    /// What it is called in messages.
+    name: String,
     session: Option<Session>,
     failures: usize,
     retry_ns: i64,
     host: HostId,
     grid: Grid,
     uuids: Uuids,
-    /// By name; those of the last answer.
-    meters: BTreeMap<String, Meter>,
+    /// By name; those of the last answer, with their counters.
+    meters: BTreeMap<String, (Meter, u64)>,
+    /// What the host itself uses: Xen's Domain-0.
+    overhead: Option<Meter>,
 }
 
-/// The domains of libvirt, until we are told to end.
+/// The domains of libvirt or Xen, until we are told to end.
 ///
 /// # Errors
 /// When virsh is not there.
 pub fn run(collector: Collector) -> anyhow::Result<()> {
     let collect = &collector.config.collect;
     let period_ms = collect.period.map_or(100, |period| period.as_millis() as u64);
-    let command = collect.command.clone().unwrap_or_else(|| COMMAND.map(str::to_owned).to_vec());
+    let is_xen = collect.source == Source::Xen;
+    let own = if is_xen { ["python3", "-c", XEN] } else { COMMAND };
+    let command = collect.command.clone().unwrap_or_else(|| own.map(str::to_owned).to_vec());
     let grid = Grid::new(period_ms, LEAST_GAP_MS.max(period_ms));
-    let name = command.join(" ");
+    let name = if command[..] == own && is_xen { "python3".to_owned() } else { command.join(" ") };
     drop(Session::start(&command).with_context(|| format!("cannot start {name}"))?);
     let libvirt = Libvirt {
         command,
+        name,
         session: None,
         failures: 0,
         retry_ns: 0,
@@ -60,6 +72,7 @@ pub fn run(collector: Collector) -> anyhow::Result<()> {
         grid,
         uuids: Uuids::new(),
         meters: BTreeMap::new(),
+        overhead: is_xen.then(|| Meter::overhead(&collector.host)),
     };
     polled::run(collector, period_ms, libvirt)
 }
@@ -84,24 +97,39 @@ impl Libvirt {
         let text = self.ask("domstats --raw --cpu-total --state")?;
         let t_ns = before_ns + (now_ns() - before_ns) / 2;
         let used = domstats::read(&text);
-        if used.iter().any(|used| !self.meters.contains_key(used.name)) {
+        // A domain that is made anew counts from zero, and may have another identity.
+        let is_known =
+            |used: &Used| self.meters.get(used.name).is_some_and(|(_, cpu_ns)| *cpu_ns <= used.cpu_ns);
+        if !used.iter().all(|used| is_known(used) || (self.overhead.is_some() && used.name == DOMAIN_0)) {
             let listed = self.ask("list --all --uuid --name")?;
             let lines: Vec<&str> = listed.lines().map(domstats::without_prompt).collect();
             self.uuids = uuids(&lines.join("\n"), false);
         }
         let mut meters = std::mem::take(&mut self.meters);
         for used in used {
-            let known = meters.remove(used.name);
+            let value = Value::Counter(used.cpu_ns);
+            if let Some(overhead) = self.overhead.as_mut().filter(|_| used.name == DOMAIN_0) {
+                let _ = overhead.read(&self.grid, t_ns, value);
+                continue;
+            }
+            let known = match meters.remove(used.name) {
+                Some((meter, cpu_ns)) if cpu_ns <= used.cpu_ns => Some(meter),
+                Some((mut before, _)) => {
+                    before.flush(frames);
+                    None
+                }
+                None => None,
+            };
             let uuid = self.uuids.get(used.name).map(String::as_str);
             let Ok(mut meter) = known.map_or_else(|| Meter::new(&self.host, uuid, used.name), Ok) else {
                 continue;
             };
             // What cannot be used starts the domain anew.
-            let _ = meter.read(&self.grid, t_ns, Value::Counter(used.cpu_ns));
-            self.meters.insert(used.name.to_owned(), meter);
+            let _ = meter.read(&self.grid, t_ns, value);
+            self.meters.insert(used.name.to_owned(), (meter, used.cpu_ns));
         }
         // Those that are gone.
-        meters.values_mut().for_each(|meter| meter.flush(frames));
+        meters.values_mut().for_each(|(meter, _)| meter.flush(frames));
         Ok(())
     }
 }
@@ -120,7 +148,7 @@ impl Polled for Libvirt {
             Ok(()) => self.failures = 0,
             Err(error) => {
                 let pause_s = PAUSES_S[self.failures.min(PAUSES_S.len() - 1)];
-                eprintln!("lwt: {}: {error}; starting it again in {pause_s} s", self.command.join(" "));
+                tracing::warn!("{}: {error}; starting it again in {pause_s} s", self.name);
                 self.failures += 1;
                 (self.session, self.retry_ns) = (None, now + pause_s * 1_000_000_000);
             }
@@ -128,11 +156,13 @@ impl Polled for Libvirt {
     }
 
     fn flush(&mut self, frames: &mut Frames) {
-        self.meters.values_mut().for_each(|meter| meter.flush(frames));
+        self.meters.values_mut().for_each(|(meter, _)| meter.flush(frames));
+        self.overhead.iter_mut().for_each(|overhead| overhead.flush(frames));
     }
 
     fn reset(&mut self) {
         self.meters.clear();
+        self.overhead = self.overhead.as_ref().map(|_| Meter::overhead(&self.host));
         self.retry_ns = 0;
     }
 }

@@ -47,7 +47,11 @@ impl Outlet<'_> {
     /// # Errors
     /// Settings that are wrong, a spool that cannot be opened.
     pub fn publish(config: &Config) -> anyhow::Result<Self> {
-        let fleet = matches!(config.collect.source, Source::Replay | Source::Simulate);
+        // Who reads the past can wait.
+        let fleet = match config.collect.source {
+            Source::Prometheus => config.collect.history.is_some(),
+            source => matches!(source, Source::Replay | Source::Simulate),
+        };
         let spool = match (&config.collect.spool, fleet) {
             (Some(said), _) => said.clone(),
             (None, true) => None,
@@ -172,7 +176,7 @@ impl Outlet<'_> {
                 let left = kafka.publisher.finish(now_ns)?;
                 kafka.said_ns = i64::MIN / 2;
                 kafka.count(now_ns);
-                eprintln!("lwt: {} messages delivered", kafka.delivered);
+                tracing::info!("{} messages delivered", kafka.delivered);
                 anyhow::ensure!(
                     left == 0 || kafka.publisher.has_spool(),
                     "{left} messages were not delivered"
@@ -194,7 +198,7 @@ impl Kafka {
             && now_ns - self.said_ns > SAY_NS
         {
             self.said_ns = now_ns;
-            eprintln!("lwt: {:#}", anyhow::Error::new(error));
+            tracing::warn!("{:#}", anyhow::Error::new(error));
         }
     }
 
@@ -205,7 +209,7 @@ impl Kafka {
         self.lost += counts.lost;
         if self.lost > 0 && now_ns.saturating_sub(self.said_ns) > SAY_NS {
             self.said_ns = now_ns;
-            eprintln!("lwt: {} messages lost: no room for them, or Kafka does not take them", self.lost);
+            tracing::warn!("{} messages lost: no room for them, or Kafka does not take them", self.lost);
             self.lost = 0;
         }
     }

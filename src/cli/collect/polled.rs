@@ -33,7 +33,7 @@ impl Missed {
         self.ticks += 1 + missed;
         self.missed += missed;
         if self.missed > 0 && now_ns - self.said_ns > SAY_NS {
-            eprintln!("lwt: {} of {} ticks had no reading: this host is busy", self.missed, self.ticks);
+            tracing::warn!("{} of {} ticks had no reading: this host is busy", self.missed, self.ticks);
             *self = Missed { said_ns: now_ns, ..Missed::default() };
         }
     }
@@ -59,7 +59,7 @@ pub fn run(collector: Collector, period_ms: u64, mut source: impl Polled) -> any
                 }
             }
             Turn::SetBack => {
-                eprintln!("lwt: the clock was set back: beginning anew");
+                tracing::warn!("the clock was set back: beginning anew");
                 source.reset();
                 source.each_second()?;
                 (frames, cut) = (Frames::new(period_ms), i64::MIN);

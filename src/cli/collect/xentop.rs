@@ -81,7 +81,7 @@ pub fn run(collector: Collector) -> anyhow::Result<()> {
         for block in std::mem::take(&mut reader.ended) {
             let Some(t_ns) = block.time_ns else { continue };
             if reader.last_ns.is_some_and(|last_ns| t_ns < last_ns) {
-                eprintln!("lwt: the clock was set back: beginning anew");
+                tracing::warn!("the clock was set back: beginning anew");
                 (reader.domains, frames) = (Domains::new(host.clone(), grid), Frames::new(period_ms));
             }
             xentop.block_ns = now_ns();
@@ -163,7 +163,7 @@ impl Xentop {
         let pause_s = PAUSES_S[self.failures.min(PAUSES_S.len() - 1)];
         self.failures += 1;
         self.retry_ns = now_ns + pause_s * 1_000_000_000;
-        eprintln!("lwt: {}: {why}; starting it again in {pause_s} s", command.join(" "));
+        tracing::warn!("{}: {why}; starting it again in {pause_s} s", command.join(" "));
         true
     }
 }
@@ -232,7 +232,7 @@ impl Reader {
             match program::output(&["xl".to_owned(), "vm-list".to_owned()], XL) {
                 Ok(text) => self.uuids = uuids(&text, true),
                 Err(error) => {
-                    eprintln!("lwt: xl vm-list: {error}; new domains are called by their names");
+                    tracing::warn!("xl vm-list: {error}; new domains are called by their names");
                     self.ask_ns = t_ns + XL_AGAIN_NS;
                 }
             }
@@ -245,7 +245,7 @@ impl Reader {
         if !self.refused.is_empty() && t_ns - self.said_ns > SAY_NS {
             let counts: Vec<String> =
                 self.refused.iter().map(|(reason, count)| format!("{count} {}", reason.as_str())).collect();
-            eprintln!("lwt: lines of xentop that cannot be used: {}", counts.join(", "));
+            tracing::warn!("lines of xentop that cannot be used: {}", counts.join(", "));
             self.refused.clear();
             self.said_ns = t_ns;
         }

@@ -15,6 +15,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use tracing::{info, warn};
 
 use super::client::{Client, ClientError};
 use super::trouble::Context;
@@ -23,6 +24,9 @@ use crate::transport::spool::{Message, Position, Spool, SpoolError};
 /// From when on a broker that does not answer is away. One that is well answers within 0.1 s, a change of
 /// leader takes 0.2 to 3 s.
 const AWAY_NS: i64 = 2_000_000_000;
+
+/// From when on that is worth a line: a busy machine makes messages wait for some seconds, again and again.
+const SAY_NS: i64 = 5_000_000_000;
 
 /// The pause before a producer that failed is replaced.
 const PAUSE_NS: i64 = 2_000_000_000;
@@ -67,6 +71,8 @@ pub struct Publisher {
     limit_bytes: usize,
     full: Full,
     away: bool,
+    /// What was said of it, until it is back.
+    said: Option<String>,
     counts: Counts,
 }
 
@@ -125,6 +131,7 @@ impl Publisher {
             limit_bytes,
             full,
             away: false,
+            said: None,
             counts: Counts::default(),
         };
         publisher.producer = Some(publisher.make()?);
@@ -180,14 +187,16 @@ impl Publisher {
         self.land(now_ns);
         let landed = self.pop_landed();
         self.revive(now_ns);
-        let late = self.flying.front().is_some_and(|oldest| now_ns - oldest.since_ns > AWAY_NS);
-        if late && !self.away {
-            self.away = true;
-            let why = self.trouble();
-            eprintln!("lwt: Kafka at {} takes nothing{why}", self.client.brokers());
-        } else if self.away && !late && landed > 0 {
+        let waits_ns = self.flying.front().map_or(0, |oldest| now_ns - oldest.since_ns);
+        self.away |= waits_ns > AWAY_NS;
+        if waits_ns > SAY_NS && self.said.is_none() {
+            self.say(format!("takes nothing{}", self.trouble()));
+        }
+        if self.away && waits_ns <= AWAY_NS && landed > 0 {
             self.away = false;
-            eprintln!("lwt: Kafka at {} is back", self.client.brokers());
+            if self.said.take().is_some() {
+                info!("Kafka at {} is back", self.client.brokers());
+            }
         }
         if self.away { self.save() } else { self.refill(now_ns) }
     }
@@ -291,7 +300,7 @@ impl Publisher {
                 }
                 // It will never be taken.
                 Some(code @ (Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)) => {
-                    eprintln!("lwt: Kafka at {}: a message is lost: {code}", self.client.brokers());
+                    warn!("Kafka at {}: a message is lost: {code}", self.client.brokers());
                     flying.done = true;
                     self.counts.lost += 1;
                 }
@@ -306,7 +315,7 @@ impl Publisher {
                 Code::TopicAuthorizationFailed => format!("we may not write to {}", self.topic),
                 code => code.to_string(),
             };
-            eprintln!("lwt: Kafka at {}: {what}; trying again", self.client.brokers());
+            self.say(format!("does not take what is sent, and is asked again: {what}"));
             self.away = true;
             self.producer = None;
             self.retry_ns = now_ns.saturating_add(PAUSE_NS);
@@ -326,7 +335,7 @@ impl Publisher {
                 }
             }
             Err(error) => {
-                eprintln!("lwt: {error}");
+                self.say(format!("cannot be written to: {error}"));
                 self.retry_ns = now_ns.saturating_add(PAUSE_NS);
             }
         }
@@ -343,7 +352,7 @@ impl Publisher {
         if let (Full::Spool(spool), Some(last)) = (&mut self.full, last)
             && let Err(error) = spool.commit(last)
         {
-            eprintln!("lwt: {error}; after a restart messages are sent twice");
+            warn!("{error}; after a restart messages are sent twice");
         }
         before - self.flying.len()
     }
@@ -369,6 +378,14 @@ impl Publisher {
             self.fly(message, Some(at), now_ns);
         }
         Ok(())
+    }
+
+    /// Says what is wrong with Kafka, once.
+    fn say(&mut self, what: String) {
+        if self.said.as_ref() != Some(&what) {
+            warn!("Kafka at {} {what}", self.client.brokers());
+            self.said = Some(what);
+        }
     }
 
     fn trouble(&self) -> String {
