@@ -3,7 +3,7 @@
  */
 import * as api from "./api.js";
 import { $, h, link, show } from "./dom.js";
-import { count, many, span, time } from "./format.js";
+import { count, many, span, time, visible } from "./format.js";
 import * as lists from "./lists.js";
 import { MapView } from "./map.js";
 import { differences, filter, snapshot } from "./model.js";
@@ -23,6 +23,7 @@ const STALE_WINDOWS = 3;
 const state = {
   status: null, windows: [], shown: null, changes: null, events: [], forgotten: 0, stream: "connecting", retryAt: 0,
   error: null, kept: new Map(), heard: 0, every: null, pending: 0, map: null, timeline: null, paintedMs: null,
+  revealed: false,
 };
 
 /** Which load is the latest: an answer to an older question is not shown. */
@@ -138,7 +139,7 @@ function pulse() {
   }
   if (current().at != null && shown) return ["past", `The past: ${time(shown.windowEndMs)}`];
   if (!status) return ["past", "Connecting"];
-  if (!status.live) return ["past", "Not live: a recording"];
+  if (status.live === false) return ["past", "Not live: a recording"];
   if (!shown) return ["past", "Live, no window yet"];
   const silent = performance.now() - (state.completed ?? state.began);
   const every = state.every ?? status.hop_ms;
@@ -165,6 +166,7 @@ function shownInWords(drawn, frame) {
   if (drawn.outside > 0) parts.push(`${count(drawn.outside)} outside the view`);
   if (filtered > 0) parts.push(`${count(filtered)} hidden by filters`);
   if (drawn.cut > 0) parts.push(`${count(drawn.cut)} weaker ones not drawn (zoom in)`);
+  if (drawn.cutAcross > 0) parts.push(`${count(drawn.cutAcross)} between circles not drawn (choose a VM to see its own)`);
   if (drawn.cutLinks > 0) parts.push(`${many(drawn.cutLinks, "line")} between circles not drawn (point at a circle to see its lines)`);
   const gone = frame.diff ? [...frame.diff.vms].filter(([id, how]) => how === "gone" && !moment.vms.has(id)).length : 0;
   if (gone > 0) parts.push(`${many(gone, "VM is", "VMs are")} gone and only in the list of changes`);
@@ -199,6 +201,8 @@ function render() {
   const passing = filter(route);
   const diff = state.changes && differences(state.changes);
   state.map.update(state.shown, route, passing, diff);
+  if (!state.revealed) reveal(route);
+  state.revealed = true;
   if (route.view === "changes") lists.changes($("list-view"), state.changes, state.fromMs, state.shown.windowEndMs);
   else if (route.view === "events") lists.events($("list-view"), state.events, state.forgotten);
   else if (!map) lists.table($("list-view"), route.view, state.shown, passing);
@@ -246,7 +250,7 @@ function hosts(route) {
   const select = $("host"), known = state.shown?.hosts ?? [];
   const wanted = route.host === "" || known.includes(route.host) ? known : [...known, route.host];
   if (select.options.length !== wanted.length + 1 || wanted.some((host, i) => select.options[i + 1].value !== host)) {
-    select.replaceChildren(h("option", { value: "" }, "all"), ...wanted.map((host) => h("option", { value: host }, host)));
+    select.replaceChildren(h("option", { value: "" }, "all"), ...wanted.map((host) => h("option", { value: host }, visible(host))));
   }
   select.value = route.host;
 }
@@ -314,7 +318,15 @@ function navigated() {
   before = route;
   if (reloads) load();
   else render();
-  if (opened && state.shown) $("panel-title")?.focus();
+  if (!opened || !state.shown) return;
+  reveal(route);
+  $("panel-title")?.focus();
+}
+
+/** Whoever follows a link sees on the map what it is about. */
+function reveal({ vm, pair, ensemble }) {
+  const id = vm ?? pair?.[0] ?? (ensemble == null ? null : `ensemble:${ensemble}`);
+  if (id != null) state.map.reveal(id);
 }
 
 function opened({ kind, id, pair, group }) {

@@ -1,6 +1,7 @@
 /**
  * The only place that makes elements. Text becomes text nodes, never markup: names of VMs are hostile input.
  */
+import { visible } from "./format.js";
 import { href } from "./route.js";
 
 /**
@@ -24,7 +25,7 @@ function fill(element, props, children) {
 }
 
 /** A name as others gave it: isolated from the text around it, cut by the style sheet, whole in the tooltip. */
-export const named = (name) => h("bdi", { class: "name", title: name }, name);
+export const named = (name) => h("bdi", { class: "name", title: visible(name) }, visible(name));
 
 /** A link to a view of this page. `change` is what differs from the current route. */
 export const link = (change, ...children) => h("a", { href: href(change) }, ...children);

@@ -7,10 +7,11 @@ import { SPACING } from "./layout.js";
 import { pairKey, SURE } from "./model.js";
 
 /** A circle whose radius is smaller than so many pixels is drawn closed. */
-export const OPEN_PX = 20;
+const OPEN_PX = 20;
 /** Lines drawn at once: more cannot be told apart, and would cost more than a frame (30 a second). */
-export const MOST_EDGES = 6000;
-export const MOST_LINKS = 500;
+const MOST_EDGES = 6000;
+/** The same for lines from circle to circle, which cross. */
+const MOST_LINKS = 400;
 /** Names drawn at once: text is the slowest thing on a canvas. */
 const MOST_NAMES = 260;
 const HOST_COLOURS = 8;
@@ -24,7 +25,7 @@ export const isOpen = (group, frame) =>
  *
  * @param {CanvasRenderingContext2D} ctx
  * @param {object} frame `{width, height, camera, scene, edges, links, ink, closed, passes, diff, selected, cursor, hosts}`
- * @returns {object} what was drawn: `{vms, circles, edges, lines, outside, closed, cut, links, cutLinks}`
+ * @returns {object} what was drawn: `{vms, circles, edges, lines, outside, closed, cut, cutAcross, links, cutLinks}`
  */
 export function draw(ctx, frame) {
   const { width, height, ink } = frame;
@@ -32,7 +33,7 @@ export function draw(ctx, frame) {
   ctx.fillRect(0, 0, width, height);
   const on = (group) => isOn(group, frame);
   const groups = [...frame.scene.groups.values()].filter(on);
-  const drawn = { circles: 0, vms: 0, edges: 0, lines: [], outside: 0, closed: 0, cut: 0, links: 0, cutLinks: 0, names: 0 };
+  const drawn = { circles: 0, vms: 0, edges: 0, lines: [], outside: 0, closed: 0, cut: 0, cutAcross: 0, links: 0, cutLinks: 0, names: 0 };
   shares(ctx, groups, frame);
   drawLinks(ctx, frame, drawn);
   for (const group of groups) if (group.kind !== "hub") circle(ctx, group, frame, drawn);
@@ -135,33 +136,41 @@ function drawLinks(ctx, frame, drawn) {
   drawn.cutLinks = wanted.length - shown.length;
 }
 
-/** Edges of one look are one path: 6,000 single strokes would take longer than a frame. */
-function drawEdges(ctx, frame, drawn) {
-  const { scene, selected, diff, ink, camera } = frame;
-  const looks = new Map();
-  const thick = Math.min(1.6, Math.max(0.45, camera.k));
+/** The edges that are drawn one by one; counts the others. Edges come strongest first. */
+function choose(frame, drawn) {
+  const { scene, selected } = frame;
+  const inside = [], across = [];
   for (const edge of frame.edges) {
     const [a, b] = [scene.nodes.get(edge.a.id), scene.nodes.get(edge.b.id)];
     if (!isOpen(a.group, frame) || !isOpen(b.group, frame)) drawn.closed += 1;
     else if (!isOn(a, frame) && !isOn(b, frame)) drawn.outside += 1;
-    else if (drawn.edges >= MOST_EDGES) drawn.cut += 1;
-    else {
-      drawn.edges += 1;
-      const [from, to] = [onScreen(a, frame), onScreen(b, frame)];
-      drawn.lines.push({ edge, from, to });
-      const faded = selected.vm != null && selected.vm !== edge.a.id && selected.vm !== edge.b.id;
-      const fresh = diff?.pairs.get(pairKey(edge.a.id, edge.b.id))?.how === "new";
-      const colour = fresh ? ink.fresh : edge.strength < 0 ? ink.negative : ink.positive;
-      const sure = (edge.confidence ?? 1) >= SURE;
-      const width = (fresh ? 2 : 0.8) + Math.round(edge.weight * 4) * 0.9;
-      stroke(looks, { colour, width: width * thick, dash: !sure, alpha: faded ? 0.12 : 0.8 }, from, to);
-    }
+    else if (a.group === b.group || a.group.kind === "hub" || b.group.kind === "hub") inside.push({ edge, a, b });
+    else across.push({ edge, a, b });
   }
-  for (const { a, b, how } of diff?.pairs.values() ?? []) {
-    const [one, other] = [scene.nodes.get(a), scene.nodes.get(b)];
-    if (how !== "gone" || !one || !other) continue;
-    stroke(looks, { colour: ink.gone, width: 2.5, dash: true, alpha: 1 }, onScreen(one, frame), onScreen(other, frame));
+  const looked = new Set([selected.vm, selected.hover, selected.group, ...(selected.pair ?? [])]);
+  const touches = ({ a, b }) => [a.vm.id, b.vm.id, a.group.id, b.group.id].some((id) => looked.has(id));
+  const shown = across.length > MOST_LINKS ? across.filter(touches).slice(0, MOST_LINKS) : across;
+  drawn.cutAcross = across.length - shown.length;
+  drawn.cut = Math.max(0, inside.length - MOST_EDGES);
+  return [...shown, ...inside.slice(0, MOST_EDGES)];
+}
+
+/** Edges of one look are one path: 6,000 single strokes would take longer than a frame. */
+function drawEdges(ctx, frame, drawn) {
+  const { selected, diff, ink, camera } = frame;
+  const looks = new Map();
+  const thick = Math.min(1.6, Math.max(0.45, camera.k));
+  for (const { edge, a, b } of choose(frame, drawn)) {
+    const [from, to] = [onScreen(a, frame), onScreen(b, frame)];
+    drawn.lines.push({ edge, from, to });
+    const fresh = diff?.pairs.get(pairKey(edge.a.id, edge.b.id))?.how === "new";
+    const colour = fresh ? ink.fresh : edge.strength < 0 ? ink.negative : ink.positive;
+    const width = (fresh ? 2 : 0.8) + Math.round(edge.weight * 4) * 0.9;
+    const alpha = isFaded(edge, selected) ? 0.12 : diff && !fresh ? 0.35 : 0.8;
+    stroke(looks, { colour, width: width * thick, dash: (edge.confidence ?? 1) < SURE, alpha }, from, to);
   }
+  drawn.edges = drawn.lines.length;
+  vanished(looks, frame);
   for (const { look, path } of looks.values()) {
     ctx.globalAlpha = look.alpha;
     ctx.strokeStyle = look.colour;
@@ -172,6 +181,22 @@ function drawEdges(ctx, frame, drawn) {
   }
   ctx.setLineDash([]);
   ctx.globalAlpha = 1;
+}
+
+/** What is no longer there, between VMs that still are. */
+function vanished(looks, frame) {
+  const { scene, diff, ink } = frame;
+  for (const { a, b, how } of diff?.pairs.values() ?? []) {
+    const [one, other] = [scene.nodes.get(a), scene.nodes.get(b)];
+    if (how !== "gone" || !one || !other || !isOpen(one.group, frame) || !isOpen(other.group, frame)) continue;
+    stroke(looks, { colour: ink.gone, width: 2.5, dash: true, alpha: 1 }, onScreen(one, frame), onScreen(other, frame));
+  }
+}
+
+/** Who is looked at is not to be lost among the others. */
+function isFaded({ a, b }, { vm, pair }) {
+  if (pair) return !(pair.includes(a.id) && pair.includes(b.id));
+  return vm != null && vm !== a.id && vm !== b.id;
 }
 
 function stroke(looks, look, from, to) {

@@ -45,13 +45,19 @@ export function lag(ms) {
 /** ppm of one core -> "0.25 cores" */
 export const cores = (ppm) => `${(ppm / 1e6).toFixed(ppm < 1e5 ? 3 : 2)} cores`;
 
+/** Characters that nobody sees, but that turn text around or hide in it. */
+const UNSEEN = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** A name with those made visible: no name can pass for another one, or reorder the text around it. */
+export const visible = (name) =>
+  name.replace(UNSEEN, (mark) => `‹U+${mark.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}›`);
+
 /**
- * A name for the canvas, where neither CSS nor bdi helps: no control characters, no bidi marks that could reach its
- * neighbours, at most `most` characters (code points, so that none is cut in two). It is cut in the middle, because
- * names of one ensemble often differ at the end.
+ * A name for the canvas, where neither CSS nor bdi helps: isolated, and at most `most` characters (code points, so that
+ * none is cut in two). It is cut in the middle, because names of one ensemble often differ at the end.
  */
 export function label(name, most = 22) {
-  const points = Array.from(name.slice(0, 400).replace(/[\p{Cc}\p{Cf}]/gu, ""));
+  const points = Array.from(visible(name.slice(0, 400)));
   if (name.length > 400) points.push("…");
   if (points.length <= most) return `\u2068${points.join("")}\u2069`;
   const tail = Math.floor((most - 1) / 2);

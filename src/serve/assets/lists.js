@@ -53,10 +53,11 @@ const LISTS = {
     columns: [
       ["First VM", name((e) => e.a.id), (e) => vmLink(e.a.id)],
       ["Second VM", name((e) => e.b.id), (e) => vmLink(e.b.id)],
-      ["Strength", number((e) => e.strength ?? 0), (e) => pairLink(e.a.id, e.b.id, strength(e.strength), h("span", { class: "unseen" }, ": why"))],
+      ["Strength", number((e) => e.strength ?? 0), (e) => strength(e.strength)],
       ["Confidence", number((e) => e.confidence ?? 0), (e) => confidence(e.confidence)],
       ["Lag", number((e) => e.lagMs ?? 0), (e) => lag(e.lagMs)],
       ["Since", number((e) => e.sinceMs ?? 0), (e) => (e.sinceMs == null ? "–" : time(e.sinceMs))],
+      ["Evidence", number((e) => e.weight), (e) => pairLink(e.a.id, e.b.id, "explain", h("span", { class: "unseen" }, " ", named(e.a.id), " and ", named(e.b.id)))],
     ],
   },
 };

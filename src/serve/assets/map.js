@@ -42,7 +42,9 @@ export class MapView {
     const frame = this.#frame;
     const old = frame.snapshot && frame.grouping === route.group ? frame.scene : null;
     if (snapshot !== frame.snapshot || route.group !== frame.grouping) {
-      frame.scene = build(snapshot, route.group, this.#memory);
+      if (frame.width === 1) this.#measure();
+      frame.tall ??= frame.height > 1.2 * frame.width;
+      frame.scene = build(snapshot, route.group, this.#memory, frame.tall);
       this.#depart(old, frame.scene);
       if (route.group !== frame.grouping) this.#fitted = false;
     }
@@ -77,12 +79,14 @@ export class MapView {
     this.#look(box(scene, items));
   }
 
-  /** Brings a VM or a group into the middle, near enough to be read. */
+  /** Brings a VM or a group into the middle, near enough to be read; if it is so already, nothing moves. */
   reveal(id) {
-    const { scene, closed } = this.#frame;
+    const { scene, closed, width, height } = this.#frame;
     const item = scene.nodes.get(id)?.group ?? scene.groups.get(id);
     if (!item) return;
     closed.delete(item.id);
+    const { x, y } = onScreen(item, this.#frame);
+    if (isOpen(item, this.#frame) && this.#frame.camera.k > 0.4 && x > 0 && y > 0 && x < width && y < height) return this.ask();
     this.#look(box(scene, [item, ...item.shares]), 1.6);
   }
 
@@ -144,22 +148,29 @@ export class MapView {
   }
 
   #resize() {
-    const { clientWidth: width, clientHeight: height } = this.#canvas;
-    if (width === 0 || height === 0) return;
-    const ratio = Math.min(2, devicePixelRatio);
-    [this.#canvas.width, this.#canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-    this.#ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    Object.assign(this.#frame, { width, height });
+    if (!this.#measure()) return;
     if (!this.#fitted && this.#frame.scene.nodes.size > 0) this.fit();
     this.#asked = true;
     this.#draw(performance.now());
   }
 
+  /** Takes the size that the page gives the canvas. Whether there is any. */
+  #measure() {
+    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    if (width === 0 || height === 0) return false;
+    const ratio = Math.min(2, devicePixelRatio);
+    [this.#canvas.width, this.#canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+    this.#ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    Object.assign(this.#frame, { width, height });
+    return true;
+  }
+
   #look({ left, top, right, bottom }, most = 2) {
     const { width, height, camera } = this.#frame;
     const [wide, high] = [right - left, bottom - top];
-    const k = Math.min(most, (width - 48) / wide, (height - 72) / high);
-    Object.assign(camera, { x: (left + right) / 2, y: (top + bottom) / 2, k: Math.max(ZOOM_LEAST, k) });
+    // The buttons stand above, names below.
+    const k = Math.max(ZOOM_LEAST, Math.min(most, (width - 48) / wide, (height - 100) / high));
+    Object.assign(camera, { x: (left + right) / 2, y: (top + bottom) / 2 - 22 / k, k });
     this.ask();
   }
 

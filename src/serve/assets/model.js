@@ -86,9 +86,14 @@ export function pattern(text) {
 export function filter(route) {
   const called = pattern(route.q);
   const narrows = route.q.trim() !== "" || route.host !== "";
-  const vm = (vm) =>
-    (route.host === "" || vm.host === route.host) &&
-    (called(vm.id) || vm.ensembles.some((id) => id === route.q.trim()));
+  const matches = (vm) => (route.host === "" || vm.host === route.host) &&
+    (called(vm.id) || called(vm.name) || vm.ensembles.includes(route.q.trim()));
+  // Asked for every VM in every frame.
+  const known = new Map();
+  const vm = (vm) => {
+    if (!known.has(vm)) known.set(vm, matches(vm));
+    return known.get(vm);
+  };
   const strong = (edge) => edge.weight >= route.strength && (edge.confidence ?? 1) >= route.confidence;
   return {
     narrows,

@@ -30,8 +30,11 @@ function circleOf(vm, grouping) {
   return vm.ensembles.length === 1 ? ["ensemble", vm.ensembles[0]] : null;
 }
 
-/** Gives everything a place: `{groups: Map, nodes: Map}`, where an ensemble that holds only hubs has a circle too. */
-export function build(snapshot, grouping, memory) {
+/**
+ * Gives everything a place: `{groups: Map, nodes: Map}`, where an ensemble that holds only hubs has a circle too. On a
+ * `tall` screen the plane is turned over, so that it grows downwards.
+ */
+export function build(snapshot, grouping, memory, tall) {
   const groups = new Map(), alone = [];
   const group = (kind, name) => {
     const id = `${kind}:${name}`;
@@ -49,10 +52,11 @@ export function build(snapshot, grouping, memory) {
     hub.shares = hub.nodes[0].vm.ensembles.map((name) => groups.get(`ensemble:${name}`));
     for (const ensemble of hub.shares) ensemble.shares.push(hub);
   }
-  stand(groups, memory.of(grouping)[0]);
+  const turned = (at) => (tall ? { ...at, x: at.y, y: at.x } : at);
+  stand(groups, memory.of(grouping)[0], turned);
   const nodes = new Map();
   for (const { nodes: members } of groups.values()) for (const node of members) nodes.set(node.vm.id, node);
-  const rows = memory.of(grouping)[1].place(alone.map(({ id }) => id));
+  const rows = new Map([...memory.of(grouping)[1].place(alone.map(({ id }) => id))].map(([id, at]) => [id, turned(at)]));
   for (const vm of alone) {
     const at = rows.get(vm.id);
     const group = { id: `alone:${vm.id}`, kind: "alone", name: vm.id, r: 10, to: { ...at, r: 10 }, ...at, shares: [] };
@@ -71,12 +75,12 @@ function sign(rows) {
   return { x: (least(xs) - least(xs.map((x) => -x))) / 2, y: least(ys) - 26, count: rows.size };
 }
 
-function stand(groups, places) {
+function stand(groups, places, turned) {
   const wanted = [...groups.values()].map(({ id, nodes, shares }) =>
     ({ id, size: nodes.length, near: shares.map((other) => other.id) }));
   const at = places.place(wanted);
   for (const group of groups.values()) {
-    Object.assign(group, at.get(group.id));
+    Object.assign(group, turned(at.get(group.id)));
     group.to = { x: group.x, y: group.y, r: group.r };
     group.nodes.sort((a, b) => byName(a.vm.id, b.vm.id));
     group.nodes.forEach((node, k) => {
