@@ -67,12 +67,25 @@ async function load() {
     const fromMs = state.timeline.since(state.windows);
     const changes = fromMs == null ? null : (await api.list("changes", { from: fromMs, to: shown.windowEndMs })).items;
     if (mine !== turn) return;
+    if (state.shown == null) await recall();
     Object.assign(state, { shown, changes, fromMs, error: null });
   } catch (error) {
     if (mine !== turn) return;
     failed(error);
   }
   render();
+}
+
+/** What happened shortly before the page was opened: the last windows, as far back as so many events are kept. */
+async function recall() {
+  let first = state.windows.length - 1;
+  for (let sum = 0; first > 0 && (sum += state.windows[first].changes) < EVENTS; ) first -= 1;
+  const { items } = await api.get("events", { since: state.windows[first].window_end_ms, limit: 4 * EVENTS });
+  const older = items.filter(({ type }) => type !== "lwt.window.completed").reverse();
+  const known = new Set(state.events.map(({ id }) => id));
+  state.events.push(...older.filter(({ id }) => !known.has(id)));
+  state.forgotten += Math.max(0, state.events.length - EVENTS);
+  state.events.length = Math.min(state.events.length, EVENTS);
 }
 
 function waiting() {
@@ -226,7 +239,7 @@ function welcome() {
   const { status } = state;
   if (!status) return;
   const first = `The first window is complete after ${span(status.window_ms)} of samples, one every ${span(status.period_ms)}; then the map appears here by itself.`;
-  show($("welcome"), h("h2", {}, "No window yet"), h("p", {}, status.note ?? first));
+  show($("welcome"), h("h2", {}, "No window yet"), h("p", {}, first), status.note && h("p", { class: "muted" }, `This is ${status.note}.`));
 }
 
 /** The controls say what the address says. */

@@ -157,6 +157,7 @@ function overview(snapshot, { events, status }) {
       ["Dependencies", link({ view: "dependencies" }, count(snapshot.edges.length))],
       snapshot.hosts.length > 0 && ["Hosts", count(snapshot.hosts.length)],
       status && ["Window", `${span(status.window_ms)}, every ${span(status.hop_ms)}`],
+      status?.note && ["This is", status.note],
       status?.truth_f1 != null && ["How right", `F1 ${status.truth_f1.toFixed(3)} against the simulation's truth`],
     ),
     shared.length > 0 && [
@@ -166,7 +167,7 @@ function overview(snapshot, { events, status }) {
       shared.length > 8 && h("p", { class: "muted" }, `The 8 most shared of ${count(shared.length)}.`),
     ],
     h("h3", {}, "Latest events"),
-    events.length === 0 ? h("p", { class: "muted" }, "None since this page was opened.")
+    events.length === 0 ? h("p", { class: "muted" }, "None of late.")
       : h("ul", { class: "plain events" }, events.slice(0, 8).map((event) => h("li", {}, sentence(event)))),
     events.length > 8 && h("p", {}, link({ view: "events" }, `All ${count(events.length)} events`)),
   ];

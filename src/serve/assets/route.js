@@ -21,11 +21,11 @@ export function parse(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const route = { ...DEFAULTS };
   for (const [key, value] of given) {
-    if (key in ONE_OF) route[key] = ONE_OF[key].includes(value) ? value : DEFAULTS[key];
+    if (Object.hasOwn(ONE_OF, key)) route[key] = ONE_OF[key].includes(value) ? value : DEFAULTS[key];
     else if (key === "strength" || key === "confidence") route[key] = share(value);
     else if (key === "at") route.at = moment(value);
     else if (key === "since") route.since = RELATIVE.test(value) ? value : moment(value);
-    else if (key in DEFAULTS && key !== "pair") route[key] = value;
+    else if (Object.hasOwn(DEFAULTS, key) && key !== "pair") route[key] = value;
   }
   const pair = given.getAll("pair");
   route.pair = pair.length === 2 ? pair : null;
