@@ -207,10 +207,12 @@ function render() {
   show($("error"), state.error ?? "");
   $("error").hidden = state.error == null;
   const map = route.view === "map";
-  $("map-view").hidden = !map;
-  $("list-view").hidden = map;
-  $("welcome").hidden = state.shown != null || state.error != null;
-  if (!state.shown) return welcome();
+  const none = state.shown == null;
+  $("map-view").hidden = none || !map;
+  $("list-view").hidden = none || map;
+  $("welcome").hidden = !none || state.error != null;
+  $("panel").hidden = none;
+  if (none) return welcome();
   const passing = filter(route);
   const diff = state.changes && differences(state.changes);
   state.map.update(state.shown, route, passing, diff);
@@ -224,8 +226,7 @@ function render() {
   document.body.classList.toggle("detail", some);
   show($("panel"), panel(route, state.shown, context));
   $("legend-changes").hidden = diff == null;
-  const none = passing.narrows && ![...state.shown.vms.values()].some(passing.vm);
-  $("none").hidden = !none;
+  $("none").hidden = !passing.narrows || [...state.shown.vms.values()].some(passing.vm);
 }
 
 const context = {

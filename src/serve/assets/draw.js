@@ -44,7 +44,7 @@ export function draw(ctx, frame) {
 }
 
 /** How wide a name under a VM may be, in units of the plane, before it meets the next one. */
-const room = ({ kind, nodes: { length: n } }) => (kind === "hub" || n === 2 ? 2.4 * SPACING : n === 3 ? 1.5 * SPACING : 1.15 * SPACING);
+const room = ({ kind, nodes: { length: n } }) => SPACING * (kind === "hub" || n === 2 ? 2.4 : n === 4 ? 1.35 : 1);
 
 /** Where a point of the plane is on the screen. */
 export const onScreen = ({ x, y }, { width, height, camera }) =>
@@ -294,6 +294,6 @@ function names(ctx, groups, frame, drawn) {
     const wide = camera.k >= 0.65 || (group.kind === "hub" && camera.k > 0.45);
     if (!(strong || wide) || !isOpen(group, frame) || !isOn(node, frame) || !frame.passes(vm)) continue;
     const { x, y } = onScreen(node, frame);
-    text(vm.name, strong ? 40 : Math.max(5, Math.floor((room(group) * camera.k) / 6.4)), x, y + dotPx(camera) + 4, strong);
+    text(vm.name, strong ? 40 : Math.max(5, Math.floor((room(group) * camera.k) / 6.8)), x, y + dotPx(camera) + 4, strong);
   }
 }

@@ -83,7 +83,7 @@ function ensemblePanel(id, snapshot, { toggle, isClosed }) {
   return [
     heading("Ensemble", named(id)),
     facts(
-      ["Works together", many(ensemble.vms.length, "VM")],
+      ["VMs", count(ensemble.vms.length)],
       ["Dependencies", link({ ...CLOSED, view: "dependencies", q: id }, count(ensemble.edges))],
       ["Hosts", ensemble.hosts.size === 0 ? "not known" : [count(ensemble.hosts.size), ensemble.hosts.size > 1 && ": traffic between them leaves the host"]],
       ensemble.hubs.length > 0 && ["Shared VMs", joined(ensemble.hubs.slice(0, LINES).map((hub) => vmLink(hub.id)))],
