@@ -44,7 +44,7 @@ export function draw(ctx, frame) {
 }
 
 /** How wide a name under a VM may be, in units of the plane, before it meets the next one. */
-const room = ({ kind, nodes: { length: n } }) => SPACING * (kind === "hub" || n === 2 ? 2.4 : n === 4 ? 1.35 : 1);
+const room = ({ kind, nodes: { length: n } }) => SPACING * (kind === "hub" || n === 2 ? 2.4 : n <= 6 ? 1.9 : n <= 12 ? 1.4 : 1);
 
 /** Where a point of the plane is on the screen. */
 export const onScreen = ({ x, y }, { width, height, camera }) =>

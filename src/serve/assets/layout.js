@@ -16,16 +16,16 @@ const GOLDEN = Math.PI * (3 - Math.sqrt(5));
 const RING = 12;
 
 /** How far from the middle the outermost of n VMs stand. */
-const seats = (n) => (n <= RING ? SPACING / (2 * Math.sin(Math.PI / n)) : 0.62 * SPACING * Math.sqrt(n));
+const seats = (n) => (n <= RING ? Math.max(34, SPACING / (2 * Math.sin(Math.PI / n))) : 0.62 * SPACING * Math.sqrt(n));
 
 /** The radius of a circle of `n` VMs. */
 export const radius = (n) => (n <= 1 ? MARGIN : seats(n) + MARGIN);
 
-/** Where the k-th of n VMs stands in its circle. */
+/** Where the k-th of n VMs stands in its circle. A ring is turned so that no two are at the same height: names are wide. */
 export function seat(k, n) {
   if (n === 1) return { x: 0, y: 0 };
   const ring = n <= RING;
-  const angle = ring ? (2 * Math.PI * k) / n - Math.PI / 2 : k * GOLDEN;
+  const angle = ring ? (2 * Math.PI * k + Math.PI / 2) / n - Math.PI / 2 : k * GOLDEN;
   const far = ring ? seats(n) : 0.62 * SPACING * Math.sqrt(k + 0.5);
   return { x: far * Math.cos(angle), y: far * Math.sin(angle) };
 }
@@ -210,6 +210,6 @@ export class Rows {
       for (let i = 0; i < k; i += 1) this.#points.push([i, -k], [i, k]);
     }
     const [i, j] = this.#points[slot];
-    return { x: -120 - i * SPACING, y: CELL / 2 + j * SPACING };
+    return { x: -120 - i * SPACING, y: CELL / 2 + (j + (i % 2) / 2) * SPACING };
   }
 }
