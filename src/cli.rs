@@ -18,6 +18,7 @@ mod explain;
 mod input;
 mod logs;
 mod output;
+mod perturb;
 mod progress;
 mod run;
 mod session;
@@ -47,6 +48,7 @@ enum Command {
     Run(run::Args),
     Supervise(supervise::Args),
     Collect(Box<collect::Args>),
+    Perturb(perturb::Args),
     Explain(explain::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
@@ -104,6 +106,7 @@ fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) 
         Command::Run(args) => run::run(&args, raw, now_ms, &mut out)?,
         Command::Supervise(args) => supervise::run(&args)?,
         Command::Collect(args) => collect::run(&args, raw, now_ns, &mut out)?,
+        Command::Perturb(args) => perturb::run(&args, raw, now_ms, &mut out)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,

@@ -7,7 +7,11 @@
 
 pub mod code;
 pub mod command;
+pub mod keys;
 mod lots;
+pub mod merge;
+pub mod plan;
+pub mod record;
 pub mod report;
 mod response;
 pub mod series;
