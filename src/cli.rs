@@ -19,6 +19,7 @@ mod explain;
 mod input;
 mod logs;
 mod output;
+mod perturb;
 mod progress;
 mod run;
 mod serve;
@@ -50,6 +51,7 @@ enum Command {
     Supervise(supervise::Args),
     Collect(Box<collect::Args>),
     Serve(Box<serve::Args>),
+    Perturb(perturb::Args),
     Explain(explain::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
@@ -108,6 +110,7 @@ fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) 
         Command::Supervise(args) => supervise::run(&args)?,
         Command::Collect(args) => collect::run(&args, raw, (now_ms, now_ns), &mut out)?,
         Command::Serve(args) => serve::run(&args, raw, now_ms, &mut out)?,
+        Command::Perturb(args) => perturb::run(&args, raw, now_ms, &mut out)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,

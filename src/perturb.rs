@@ -5,5 +5,16 @@
 //! the VM's host judges each by its own rules, does it, and tells in [`report::Report`]s what was really done. The plan
 //! compares what the other VMs used while the VM was capped with what they used while it was not, and gives a verdict.
 
+pub mod code;
 pub mod command;
+pub mod keys;
+mod lots;
+pub mod merge;
+pub mod plan;
+pub mod record;
 pub mod report;
+mod response;
+pub mod series;
+pub mod verdict;
+
+pub use lots::Lots;

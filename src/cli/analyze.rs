@@ -1,5 +1,6 @@
 //! `lwt analyze`: a recording in, ensembles out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,11 +11,14 @@ use clap::ValueEnum;
 
 use super::input::{self, Input};
 use super::output::{self, Outcome};
+use super::perturb::read_verdicts;
 use super::progress::Progress;
 use super::session::{self, Happened};
 use crate::config::{Config, RawConfig, Wrong};
 use crate::dependencies::State;
 use crate::evaluate::{self, Score, Truth};
+use crate::perturb::merge;
+use crate::perturb::record::Verdict;
 use crate::pipeline::{Plan, Summary};
 use crate::simd::Simd;
 use crate::transport::wire;
@@ -67,6 +71,9 @@ pub struct Args {
     /// Score what was found against this truth (CSV: vm,ensemble).
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     truth: Option<PathBuf>,
+    /// Verdicts of lwt perturb, a JSON object a line: they stand above what correlation says.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    verdicts: Option<PathBuf>,
     /// Worker threads [default: 1].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
@@ -104,6 +111,7 @@ pub enum Format {
 pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
     let (mut config, simd) = (configure(args, raw)?, args.simd.unwrap_or_else(Simd::detect));
     let truth = args.truth.as_ref().map(|path| read_truth(path)).transpose()?;
+    let verdicts = args.verdicts.as_ref().map(|path| read_verdicts(path)).transpose()?.unwrap_or_default();
     let mut trace = input::open(&config)?;
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
@@ -111,7 +119,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
         config.length = Some(auto::length(&config, period_ms, simd)?);
     }
     let plan = session::plan(&config, period_ms, false, simd)?;
-    let mut analysis = Analysis::new(args, truth, &plan, period_ms)?;
+    let mut analysis = Analysis::new(args, (truth, verdicts), &plan, period_ms)?;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
     let finished = analysis.finish(&state, out);
@@ -159,6 +167,7 @@ struct Analysis<'a> {
     plan: &'a Plan,
     period_ms: u64,
     truth: Option<Truth>,
+    verdicts: Vec<Verdict>,
     scores: Vec<(String, Score)>,
     progress: Progress,
     refused: BTreeMap<Reason, u64>,
@@ -168,7 +177,12 @@ struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    fn new(args: &'a Args, truth: Option<Truth>, plan: &'a Plan, period_ms: u64) -> anyhow::Result<Self> {
+    fn new(
+        args: &'a Args,
+        (truth, verdicts): (Option<Truth>, Vec<Verdict>),
+        plan: &'a Plan,
+        period_ms: u64,
+    ) -> anyhow::Result<Self> {
         let bytes = std::fs::metadata(&args.trace).ok().filter(|file| file.is_file()).map(|file| file.len());
         let create =
             |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));
@@ -179,6 +193,7 @@ impl<'a> Analysis<'a> {
             plan,
             period_ms,
             truth,
+            verdicts,
             scores: vec![],
             progress,
             refused: BTreeMap::new(),
@@ -196,6 +211,7 @@ impl<'a> Analysis<'a> {
             }
             Happened::Refused(dead) => self.refuse(dead)?,
             Happened::Window { window, state, end_ms } => {
+                let state = &self.amended(state);
                 let of = |truth: &Truth| (output::time(end_ms), truth.score(&output::found(state)).score);
                 self.scores.extend(self.truth.as_ref().map(of));
                 self.last = window.summary.clone();
@@ -224,7 +240,18 @@ impl<'a> Analysis<'a> {
         Outcome { state, plan, period_ms: *period_ms, last, samples: *samples }
     }
 
+    /// What holds, with what the verdicts say.
+    fn amended<'s>(&self, state: &'s State) -> Cow<'s, State> {
+        if self.verdicts.is_empty() {
+            return Cow::Borrowed(state);
+        }
+        let mut amended = state.clone();
+        amended.amend(&merge::changes(state, &self.verdicts));
+        Cow::Owned(amended)
+    }
+
     fn finish(mut self, state: &State, out: &mut impl Write) -> anyhow::Result<()> {
+        let state = &self.amended(state);
         self.progress.done();
         self.dead_letters.as_mut().map_or(Ok(()), BufWriter::flush)?;
         let outcome = self.outcome(state);

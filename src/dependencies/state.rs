@@ -64,6 +64,11 @@ impl State {
     /// Adds one window's differences.
     pub fn apply(&mut self, changes: &[(Fact, isize)]) {
         self.windows += 1;
+        self.amend(changes);
+    }
+
+    /// Adds differences that no window brings.
+    pub fn amend(&mut self, changes: &[(Fact, isize)]) {
         let (ends, begins): (Vec<_>, Vec<_>) = changes.iter().partition(|(_, diff)| *diff < 0);
         let mut ended = BTreeMap::new();
         ends.into_iter().for_each(|(fact, _)| self.end(fact, &mut ended));
@@ -169,6 +174,11 @@ impl State {
     /// The record of each dependent pair, in order of pair.
     pub fn dependencies(&self) -> impl Iterator<Item = Dependency> + '_ {
         self.pairs.keys().filter_map(|(a, b)| self.dependency(a, b))
+    }
+
+    /// What is known of a pair, if it is held dependent.
+    pub fn evidence(&self, a: &VmId, b: &VmId) -> Option<Option<Evidence>> {
+        self.pairs.get(&(a.clone(), b.clone())).map(|pair| pair.evidence)
     }
 
     /// The record of one pair, if it is held dependent.

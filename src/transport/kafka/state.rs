@@ -36,19 +36,49 @@ const PROPERTIES: [(&str, &str); 6] = [
 /// # Errors
 /// A topic that is not there, brokers that do not answer, or refuse.
 pub fn load(client: &Client, topic: &str) -> Result<BTreeMap<String, Vec<u8>>, ClientError> {
+    let last = |held: &mut BTreeMap<String, Vec<u8>>, key: String, value: Option<&[u8]>| {
+        match value {
+            Some(value) => held.insert(key, value.to_vec()),
+            None => held.remove(&key),
+        };
+    };
+    patiently(client, topic, last)
+}
+
+/// All records of `topic`, key and value, in their order within each partition, up to its end as it is now; tombstones are
+/// passed over.
+///
+/// # Errors
+/// As [`load`].
+pub fn all(client: &Client, topic: &str) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
+    let each = |all: &mut Vec<(String, Vec<u8>)>, key: String, value: Option<&[u8]>| {
+        all.extend(value.map(|value| (key, value.to_vec())));
+    };
+    patiently(client, topic, each)
+}
+
+fn patiently<T: Default>(
+    client: &Client,
+    topic: &str,
+    take: impl Fn(&mut T, String, Option<&[u8]>),
+) -> Result<T, ClientError> {
     let silent = KafkaError::MessageConsumption(Code::OperationTimedOut);
-    let mut read = (0..TIMES).map(|_| read(client, topic));
+    let mut read = (0..TIMES).map(|_| read(client, topic, &take));
     let read = read.find(|read| read.as_ref().err() != Some(&silent)).unwrap_or(Err(silent));
     read.map_err(|error| client.failed(&format!("read the topic {topic}"), error))?
 }
 
-fn read(client: &Client, topic: &str) -> Result<Result<BTreeMap<String, Vec<u8>>, ClientError>, KafkaError> {
+fn read<T: Default>(
+    client: &Client,
+    topic: &str,
+    take: impl Fn(&mut T, String, Option<&[u8]>),
+) -> Result<Result<T, ClientError>, KafkaError> {
     let consumer: BaseConsumer<Context> = match client.create(&PROPERTIES) {
         Ok(consumer) => consumer,
         Err(error) => return Ok(Err(error)),
     };
     let mut open = assign(&consumer, topic)?;
-    let mut held = BTreeMap::new();
+    let mut held = T::default();
     while !open.is_empty() {
         match consumer.poll(PATIENCE) {
             None => return Err(KafkaError::MessageConsumption(Code::OperationTimedOut)),
@@ -57,10 +87,7 @@ fn read(client: &Client, topic: &str) -> Result<Result<BTreeMap<String, Vec<u8>>
             Some(Err(error)) => return Err(error),
             Some(Ok(message)) if open.contains(&message.partition()) => {
                 let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                match message.payload() {
-                    Some(value) => held.insert(key, value.to_vec()),
-                    None => held.remove(&key),
-                };
+                take(&mut held, key, message.payload());
             }
             Some(Ok(_)) => {}
         }

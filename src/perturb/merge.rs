@@ -1,0 +1,217 @@
+//! What verdicts change in what is held true. Pure.
+//!
+//! A verdict stands above what correlation alone can say: who was confirmed is dependent, and the capped VM is the cause; who was
+//! refuted in both directions is not. Ensembles follow as little as they must: the two share one, or no longer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::record::Verdict;
+use super::verdict::Finding;
+use crate::dependencies::{Cause, Driver, Ensemble, Evidence, Fact, Probability, State};
+use crate::types::VmId;
+
+/// What the verdicts on a pair come to.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Settled<'a> {
+    /// The later VM of this verdict depends on the capped one.
+    Confirmed(&'a Verdict),
+    /// Neither depends on the other.
+    Refuted,
+    /// Not the one on the other, as far as is known; the other direction is open. The capped VM of those that are done.
+    Half(&'a VmId),
+}
+
+/// What each pair's verdicts come to: of each direction the last one that is not undecided counts.
+pub fn settled(verdicts: &[Verdict]) -> BTreeMap<(VmId, VmId), Settled<'_>> {
+    let decided = verdicts.iter().filter(|verdict| verdict.judgement.verdict != Finding::Undecided);
+    let mut last: BTreeMap<(VmId, VmId), BTreeMap<&VmId, &Verdict>> = BTreeMap::new();
+    for verdict in decided {
+        last.entry(verdict.pair()).or_default().insert(&verdict.cause, verdict);
+    }
+    last.into_iter().filter_map(|(pair, directions)| Some((pair, settle(&directions)?))).collect()
+}
+
+fn settle<'a>(directions: &BTreeMap<&'a VmId, &'a Verdict>) -> Option<Settled<'a>> {
+    let confirmed = directions.values().find(|verdict| verdict.judgement.verdict == Finding::Confirmed);
+    match (confirmed, directions.len(), directions.keys().next()) {
+        (Some(verdict), ..) => Some(Settled::Confirmed(verdict)),
+        (None, 2, _) => Some(Settled::Refuted),
+        (None, _, cause) => cause.map(|cause| Settled::Half(cause)),
+    }
+}
+
+/// The differences that make what is held agree with the verdicts. Pairs of VMs that are gone are passed over.
+pub fn changes(state: &State, verdicts: &[Verdict]) -> Vec<(Fact, isize)> {
+    let mut out = vec![];
+    let of: BTreeMap<&VmId, BTreeSet<&Ensemble>> =
+        state.members().map(|(vm, ensembles)| (vm, ensembles.collect())).collect();
+    let settled = settled(verdicts);
+    let dropped: BTreeSet<&(VmId, VmId)> =
+        settled.iter().filter(|(_, settled)| **settled == Settled::Refuted).map(|(pair, _)| pair).collect();
+    for (pair, settled) in &settled {
+        let (Some(of_a), Some(of_b)) = (of.get(&pair.0), of.get(&pair.1)) else { continue };
+        let held = state.evidence(&pair.0, &pair.1);
+        let fact = |evidence| Fact::Pair(pair.0.clone(), pair.1.clone(), evidence);
+        match settled {
+            Settled::Confirmed(verdict) => {
+                out.extend(held.map(|evidence| (fact(evidence), -1)));
+                out.push((fact(Some(confirmed(verdict, held.flatten()))), 1));
+                if of_a.is_disjoint(of_b) {
+                    out.extend(joined(pair, (of_a, of_b)));
+                }
+            }
+            Settled::Refuted => {
+                out.extend(held.map(|evidence| (fact(evidence), -1)));
+                for ensemble in of_a.intersection(of_b) {
+                    out.extend(left(state, &dropped, pair, ensemble));
+                }
+            }
+            Settled::Half(_) => {}
+        }
+    }
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// What is known of a confirmed pair: what was known before, as sure as the verdict at least, and the cause.
+fn confirmed(verdict: &Verdict, held: Option<Evidence>) -> Evidence {
+    let driver = if verdict.cause < verdict.vm { Driver::A } else { Driver::B };
+    let sure_ppm = Evidence::confidence_ppm(verdict.alpha);
+    let lag_ms = verdict.judgement.lag_ms as i32;
+    let new = Evidence {
+        strength_ppm: Evidence::strength_ppm(verdict.judgement.effect().unwrap_or(0.0)),
+        q: Probability::new(verdict.alpha),
+        confidence_ppm: sure_ppm,
+        lag_ms: if driver == Driver::A { lag_ms } else { -lag_ms },
+        direct: None,
+        cause: None,
+        evidence_s: 0,
+    };
+    let known = held.unwrap_or(new);
+    Evidence {
+        confidence_ppm: known.confidence_ppm.max(sure_ppm),
+        q: Probability::new(known.q.get().min(verdict.alpha)),
+        cause: Some(Cause { driver, confidence_ppm: sure_ppm }),
+        ..known
+    }
+}
+
+/// Two VMs that share no ensemble get one: who is alone joins the other's; where both have theirs, or neither
+/// has one, they get one of their own, called like the first of them.
+fn joined(
+    pair: &(VmId, VmId),
+    (of_a, of_b): (&BTreeSet<&Ensemble>, &BTreeSet<&Ensemble>),
+) -> Vec<(Fact, isize)> {
+    let member = |vm: &VmId, ensemble: &Ensemble| (Fact::Member(vm.clone(), ensemble.clone()), 1);
+    let one = |of: &BTreeSet<&Ensemble>| (of.len() == 1).then(|| of.first().copied().cloned()).flatten();
+    match (one(of_a), one(of_b), of_a.len() + of_b.len()) {
+        (Some(ensemble), _, 1) => vec![member(&pair.1, &ensemble)],
+        (_, Some(ensemble), 1) => vec![member(&pair.0, &ensemble)],
+        _ => {
+            let own = Ensemble::new(&format!("{}+{}", pair.0, pair.1));
+            vec![member(&pair.0, &own), member(&pair.1, &own)]
+        }
+    }
+}
+
+/// Of two that do not depend, and share an ensemble: who depends on nobody else in it leaves it; of two members, both.
+fn left(
+    state: &State,
+    dropped: &BTreeSet<&(VmId, VmId)>,
+    pair: &(VmId, VmId),
+    ensemble: &Ensemble,
+) -> Vec<(Fact, isize)> {
+    let all = state.ensembles();
+    let members = all.get(ensemble).map_or(&[][..], |members| members);
+    let tied = |vm: &VmId| {
+        members.iter().filter(|other| **other != vm).any(|other| {
+            let pair =
+                if *other < vm { ((*other).clone(), vm.clone()) } else { (vm.clone(), (*other).clone()) };
+            !dropped.contains(&pair) && state.evidence(&pair.0, &pair.1).is_some()
+        })
+    };
+    let gone = [&pair.0, &pair.1].into_iter().filter(|vm| !tied(vm));
+    gone.map(|vm| (Fact::Member(vm.clone(), ensemble.clone()), -1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependencies::some_evidence;
+    use crate::perturb::verdict::{Judgement, Open};
+
+    fn verdict(cause: &str, vm: &str, finding: Finding) -> Verdict {
+        let judgement = Judgement {
+            verdict: finding,
+            open: None,
+            fall: 0.5,
+            response: 0.4,
+            ..Judgement::open(Open::Noise)
+        };
+        Verdict::new(VmId::new(cause), VmId::new(vm), 0.01, judgement, 1)
+    }
+
+    fn held() -> State {
+        let vm = VmId::new;
+        let mut state = State::default();
+        let member = |name, of| (Fact::Member(vm(name), Ensemble::new(of)), 1);
+        let pair = |a, b| (Fact::Pair(vm(a), vm(b), Some(some_evidence())), 1);
+        state.apply(&["a", "b", "c", "d", "e", "f"].map(|name| (Fact::Alive(vm(name)), 1)));
+        state.apply(&[
+            member("a", "e1"),
+            member("b", "e1"),
+            member("c", "e1"),
+            member("d", "e2"),
+            member("e", "e2"),
+            pair("a", "b"),
+            pair("b", "c"),
+            pair("d", "e"),
+        ]);
+        state
+    }
+
+    /// What is held after the verdicts: pairs, and ensembles.
+    fn check(verdicts: &[Verdict], pairs: &str, ensembles: &str) {
+        let mut state = held();
+        state.amend(&changes(&state, verdicts));
+        let found: Vec<String> = state.dependencies().map(|d| format!("{}{}", d.a, d.b)).collect();
+        assert_eq!(found.join(" "), pairs, "{verdicts:?}");
+        let all = state.ensembles();
+        let found: Vec<String> =
+            all.values().map(|members| members.iter().map(|vm| vm.as_str()).collect::<String>()).collect();
+        assert_eq!(found.join(" "), ensembles, "{verdicts:?}");
+        assert_eq!(state.windows, 2);
+    }
+
+    #[test]
+    fn ensembles_follow_as_little_as_they_must() {
+        use Finding::{Confirmed, Refuted, Undecided};
+        check(&[], "ab bc de", "abc de");
+        check(&[verdict("f", "a", Confirmed)], "ab af bc de", "abcf de");
+        check(&[verdict("c", "d", Confirmed)], "ab bc cd de", "cd abc de");
+        check(&[verdict("a", "c", Confirmed)], "ab ac bc de", "abc de");
+        check(&[verdict("a", "b", Refuted)], "ab bc de", "abc de");
+        check(&[verdict("a", "b", Refuted), verdict("b", "a", Refuted)], "bc de", "bc de");
+        check(&[verdict("d", "e", Refuted), verdict("e", "d", Refuted)], "ab bc", "abc");
+        check(&[verdict("d", "e", Refuted), verdict("e", "d", Confirmed)], "ab bc de", "abc de");
+        check(
+            &[verdict("d", "e", Confirmed), verdict("d", "e", Refuted), verdict("e", "d", Refuted)],
+            "ab bc",
+            "abc",
+        );
+        check(&[verdict("a", "f", Undecided), verdict("x", "a", Confirmed)], "ab bc de", "abc de");
+    }
+
+    #[test]
+    fn the_capped_vm_is_the_cause() {
+        let mut state = held();
+        state.amend(&changes(&state, &[verdict("b", "a", Finding::Confirmed)]));
+        let record = state.dependency(&VmId::new("a"), &VmId::new("b")).unwrap();
+        assert_eq!(
+            (record.cause.as_deref(), record.cause_confidence, record.confidence),
+            (Some("b"), Some(0.99), Some(0.99))
+        );
+        assert_eq!(record.strength, Some(0.5), "what was known stays");
+    }
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Clients with servers, and loners, in control groups: load.py PAIRS LONERS ROOT...
+
+Each program is a process in a group of its own below every ROOT. A client works, asks its server over a socket, which works
+and answers, and thinks; a loner works and thinks. All of them think less or more in one common cycle of 20 s: they rise and
+fall together without having to do with each other. Ends with its standard input."""
+import math, os, random, socket, sys, threading, time
+
+PAIRS, LONERS, ROOTS = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+# The first client, so that who starts later has the same cycle.
+BEGAN = time.time()
+
+
+def work(seconds):
+    """Uses so much CPU time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        sum(range(100))
+
+
+def think(draw):
+    cycle = 1 + 0.5 * math.sin((time.time() - BEGAN) * math.tau / 20)
+    time.sleep(draw.expovariate(1 / (0.09 * cycle)))
+
+
+def program(group, run):
+    """Starts a process in a group of its own, which ends with us."""
+    if os.fork() == 0:
+        for root in ROOTS:
+            os.makedirs(f"{root}/{group}", exist_ok=True)
+            with open(f"{root}/{group}/cgroup.procs", "w") as file:
+                file.write(str(os.getpid()))
+        threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+        run(random.Random(group))
+
+
+def client(address):
+    def run(draw):
+        server = socket.create_connection(address)
+        while True:
+            work(draw.uniform(0.002, 0.006))
+            server.send(b"?")
+            server.recv(1)
+            think(draw)
+    return run
+
+
+def server(listener):
+    def run(draw):
+        asked, _ = listener.accept()
+        while asked.recv(1):
+            work(draw.uniform(0.002, 0.006))
+            asked.send(b"!")
+        os._exit(0)
+    return run
+
+
+def loner(draw):
+    while True:
+        work(draw.uniform(0.002, 0.006))
+        think(draw)
+
+
+for i in range(PAIRS):
+    listener = socket.create_server(("127.0.0.1", 0))
+    program(f"server{i}", server(listener))
+    program(f"client{i}", client(listener.getsockname()))
+for i in range(LONERS):
+    program(f"loner{i}", loner)
+sys.stdin.read()
+os._exit(0)
