@@ -18,6 +18,7 @@ mod explain;
 mod input;
 mod logs;
 mod output;
+mod perturb;
 mod progress;
 mod run;
 mod session;
@@ -53,6 +54,7 @@ enum Command {
     Check(check::Args),
     Topics(topics::Args),
     Watch(watch::Args),
+    Perturb(perturb::Args),
     /// Prints a script that completes lwt's arguments in a shell.
     #[command(after_help = "Example:\n  lwt completions bash > /etc/bash_completion.d/lwt")]
     Completions {
@@ -62,7 +64,8 @@ enum Command {
 }
 
 /// The clock, Unix milliseconds: it decides for how long a silent log is waited for. Or nanoseconds, where
-/// samples are taken: 1 ms is a tenth of the shortest period.
+/// samples are taken: 1 ms is a tenth of the shortest period. Or milliseconds since this machine started, where nobody
+/// may have set it.
 pub type Clock = fn() -> i64;
 
 /// Parses `args`, runs what they ask for, and says how it went: 0 done, 1 failed, 2 wrong use.
@@ -71,6 +74,7 @@ pub fn main(
     environment: impl Iterator<Item = (String, String)>,
     now_ms: Clock,
     now_ns: Clock,
+    boot_ms: Clock,
 ) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -84,7 +88,7 @@ pub fn main(
     let done = raw
         .set_environment(environment)
         .map_err(anyhow::Error::from)
-        .and_then(|()| dispatch(cli.command, raw, (now_ms, now_ns)));
+        .and_then(|()| dispatch(cli.command, raw, (now_ms, now_ns, boot_ms)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -95,7 +99,11 @@ pub fn main(
     }
 }
 
-fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) -> anyhow::Result<()> {
+fn dispatch(
+    command: Command,
+    raw: RawConfig,
+    (now_ms, now_ns, boot_ms): (Clock, Clock, Clock),
+) -> anyhow::Result<()> {
     // Not locked: timely, too, prints there, while it waits for the other processes.
     let mut out = io::BufWriter::new(io::stdout());
     match command {
@@ -110,6 +118,7 @@ fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) 
         Command::Check(args) => check::run(&args, raw, &mut out)?,
         Command::Topics(args) => topics::run(&args, raw, &mut out)?,
         Command::Watch(args) => watch::run(&args, raw, &mut out)?,
+        Command::Perturb(args) => perturb::run(&args, raw, (now_ms, boot_ms), &mut out)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out)
         }
