@@ -51,13 +51,13 @@ enum Command {
     Supervise(supervise::Args),
     Collect(Box<collect::Args>),
     Serve(Box<serve::Args>),
-    Perturb(perturb::Args),
     Explain(explain::Args),
     Evaluate(evaluate::Args),
     Simulate(simulate::Args),
     Check(check::Args),
     Topics(topics::Args),
     Watch(watch::Args),
+    Perturb(perturb::Args),
     /// Prints a script that completes lwt's arguments in a shell.
     #[command(after_help = "Example:\n  lwt completions bash > /etc/bash_completion.d/lwt")]
     Completions {
@@ -67,7 +67,8 @@ enum Command {
 }
 
 /// The clock, Unix milliseconds: it decides for how long a silent log is waited for. Or nanoseconds, where
-/// samples are taken: 1 ms is a tenth of the shortest period.
+/// samples are taken: 1 ms is a tenth of the shortest period. Or milliseconds since this machine started, where nobody
+/// may have set it.
 pub type Clock = fn() -> i64;
 
 /// Parses `args`, runs what they ask for, and says how it went: 0 done, 1 failed, 2 wrong use.
@@ -76,6 +77,7 @@ pub fn main(
     environment: impl Iterator<Item = (String, String)>,
     now_ms: Clock,
     now_ns: Clock,
+    boot_ms: Clock,
 ) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -89,7 +91,7 @@ pub fn main(
     let done = raw
         .set_environment(environment)
         .map_err(anyhow::Error::from)
-        .and_then(|()| dispatch(cli.command, raw, (now_ms, now_ns)));
+        .and_then(|()| dispatch(cli.command, raw, (now_ms, now_ns, boot_ms)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -100,7 +102,11 @@ pub fn main(
     }
 }
 
-fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) -> anyhow::Result<()> {
+fn dispatch(
+    command: Command,
+    raw: RawConfig,
+    (now_ms, now_ns, boot_ms): (Clock, Clock, Clock),
+) -> anyhow::Result<()> {
     // Not locked: timely, too, prints there, while it waits for the other processes.
     let mut out = io::BufWriter::new(io::stdout());
     match command {
@@ -110,13 +116,13 @@ fn dispatch(command: Command, raw: RawConfig, (now_ms, now_ns): (Clock, Clock)) 
         Command::Supervise(args) => supervise::run(&args)?,
         Command::Collect(args) => collect::run(&args, raw, (now_ms, now_ns), &mut out)?,
         Command::Serve(args) => serve::run(&args, raw, now_ms, &mut out)?,
-        Command::Perturb(args) => perturb::run(&args, raw, now_ms, &mut out)?,
         Command::Explain(args) => explain::run(&args, raw, &mut out)?,
         Command::Evaluate(args) => evaluate::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,
         Command::Check(args) => check::run(&args, raw, &mut out)?,
         Command::Topics(args) => topics::run(&args, raw, &mut out)?,
         Command::Watch(args) => watch::run(&args, raw, &mut out)?,
+        Command::Perturb(args) => perturb::run(&args, raw, (now_ms, boot_ms), &mut out)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out)
         }

@@ -12,11 +12,13 @@ mod collect;
 mod fits;
 pub mod log;
 mod prometheus;
+mod perturb;
 mod properties;
 mod value;
 
 pub use collect::{Collect, Source};
 pub use fits::engine_of;
+pub use perturb::{Actuates, Perturb};
 pub use prometheus::Prometheus;
 pub use value::{duration, spell};
 
@@ -169,6 +171,33 @@ const KEYS: &[Key] = &[
     key("collect.vms", "31", "simulate: how many VMs"),
     key("collect.hosts", "auto", "simulate: on how many hosts; auto is one for 30"),
     key("collect.seed", "1", "simulate: seed"),
+    key("perturb.enabled", "false", "agent: whether VMs of this host may be capped at all"),
+    key(
+        "perturb.trusted",
+        "none",
+        "agent: public keys whose commands are obeyed, with commas; or the path of a file with one a line",
+    ),
+    key(
+        "perturb.allow",
+        "none",
+        "agent: VMs that may be capped, patterns of names, identities, host/name or control groups, with commas: shop-*",
+    ),
+    key("perturb.deny", "none", "agent: VMs that must not be; wins over perturb.allow"),
+    key("perturb.floor", "0.5", "agent: a cap leaves at least this share of what the VM used lately"),
+    key("perturb.lately", "1m", "agent: over how long that is averaged, while the VM is not capped"),
+    key("perturb.lease", "30s", "agent: a cap never lasts longer without a break"),
+    key("perturb.at_once", "2", "agent: so many VMs of this host are perturbed at once"),
+    key(
+        "perturb.groups",
+        "none",
+        "agent: of each of these groups of patterns one VM at once, groups with semicolons: web-*,db-*; mail-*",
+    ),
+    key("perturb.budget", "10m", "agent: how long a VM may be capped in a day (UTC), in all"),
+    key("perturb.quiet", "none", "agent: when nothing is capped, UTC: 22:00-06:00,12:00-13:00"),
+    key("perturb.state", "/var/lib/lwt/perturb", "agent: folder of the journal and the stop switch"),
+    key("perturb.actuator", "cgroup", "agent: what caps: cgroup, credit2 or credit (Xen), or libvirt"),
+    key("perturb.root", "auto", "agent: where the control groups' cpu controller is mounted"),
+    key("perturb.command", "auto", "agent: what to run instead of xl, or virsh -q"),
 ];
 
 /// The largest order that `auto` considers: the paper's 40 to 50.
@@ -271,6 +300,8 @@ pub struct Config {
     pub collect: Collect,
     /// And what it reads from Prometheus.
     pub prometheus: Prometheus,
+    /// What an agent does.
+    pub perturb: Perturb,
 }
 
 impl RawConfig {
@@ -420,6 +451,7 @@ impl RawConfig {
             stall: read.get("engine.stall", value::duration),
             collect: Collect::read(&mut read),
             prometheus: Prometheus::read(&mut read),
+            perturb: Perturb::read(&mut read),
         };
         read.finish()?;
         fits::check(&config, self)?;

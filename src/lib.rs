@@ -4,6 +4,8 @@
 //! The modules, in the order in which data flows through them:
 //!
 //! collect -> transport -> window -> model -> (cluster | coupling) -> dependencies -> events -> serve
+//!
+//! and back: perturb (asks) -> agent (does, on the hosts)
 
 pub mod types;
 pub mod simd;
@@ -17,6 +19,7 @@ pub mod coupling;
 pub mod dependencies;
 pub mod events;
 pub mod perturb;
+pub mod agent;
 pub mod evaluate;
 pub mod simulate;
 pub mod pipeline;

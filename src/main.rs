@@ -10,7 +10,13 @@ fn main() -> ExitCode {
         report(panic);
         std::process::exit(1);
     }));
-    lwt::cli::main(std::env::args_os(), std::env::vars(), now_ms, now_ns)
+    lwt::cli::main(std::env::args_os(), std::env::vars(), now_ms, now_ns, boot_ms)
+}
+
+/// Milliseconds since this machine started, sleep included: a clock that nobody can set.
+fn boot_ms() -> i64 {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    since.tv_sec * 1000 + since.tv_nsec / 1_000_000
 }
 
 fn now_ms() -> i64 {

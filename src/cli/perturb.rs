@@ -1,20 +1,25 @@
-//! `lwt perturb`: asks which VMs answer when one is capped for a moment.
+//! `lwt perturb`: asks which VMs answer when one is capped for a moment; and on the hosts does it, safely.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{Clock, check};
+use super::{Clock, check, input};
+use crate::agent::keeper::Clocks;
 use crate::config::{Config, RawConfig};
 use crate::perturb::record::{Record, Verdict};
 use crate::perturb::verdict::Params;
 
+mod agent;
 mod campaign;
 mod history;
+mod host;
 mod judge;
+mod keys;
 mod park;
 mod plan;
+mod told;
 
 /// Asks which VMs depend on each other: caps one for a moment, and watches who answers.
 #[derive(clap::Args)]
@@ -28,6 +33,16 @@ enum What {
     Plan(Box<plan::Args>),
     Judge(judge::Args),
     History(history::Args),
+    Keys(keys::Args),
+    Agent(Box<agent::Args>),
+    Status(host::Status),
+    Journal(host::Journal),
+    Stop(host::Stop),
+    Resume(host::Resume),
+    Restore(host::Restore),
+    /// Puts back what was before when the agent that started it dies or hangs.
+    #[command(hide = true)]
+    Keeper,
 }
 
 /// Where Kafka is, and what the topics are called.
@@ -45,17 +60,46 @@ struct Place {
 
 impl Place {
     fn config(&self, environment: RawConfig) -> anyhow::Result<Config> {
-        let mut raw = RawConfig::default();
-        if let Some(pipeline) = &self.pipeline {
-            check::read_into(pipeline, &mut raw)?;
-        }
-        raw.overlay(environment);
-        raw.set_pairs(&self.set)?;
-        if let Some(brokers) = &self.brokers {
-            raw.set("kafka.brokers", brokers, "--brokers")?;
-        }
-        Ok(raw.prove()?)
+        let flags = [("kafka.brokers", "--brokers", &self.brokers)];
+        config(self.pipeline.as_deref(), environment, &self.set, &flags)
     }
+}
+
+/// Which agent's state folder, or whose pipeline file says so.
+#[derive(clap::Args)]
+struct Here {
+    /// The pipeline file that the agent uses.
+    pipeline: Option<PathBuf>,
+    /// The agent's state folder [default: what perturb.state says].
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<String>,
+    /// Set a key of the file.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Here {
+    fn config(&self, environment: RawConfig) -> anyhow::Result<Config> {
+        let flags = [("perturb.state", "--state", &self.state)];
+        config(self.pipeline.as_deref(), environment, &self.set, &flags)
+    }
+}
+
+/// What file, environment and flags say together.
+fn config(
+    pipeline: Option<&Path>,
+    environment: RawConfig,
+    set: &[String],
+    flags: &[(&str, &str, &Option<String>)],
+) -> anyhow::Result<Config> {
+    let mut raw = RawConfig::default();
+    if let Some(pipeline) = pipeline {
+        check::read_into(pipeline, &mut raw)?;
+    }
+    raw.overlay(environment);
+    raw.set_pairs(set)?;
+    input::set_flags(&mut raw, flags)?;
+    Ok(raw.prove()?)
 }
 
 /// How wrong verdicts may be.
@@ -136,11 +180,25 @@ fn two(text: &str) -> Result<(String, String), String> {
 /// Runs the command.
 ///
 /// # Errors
-/// A wrong configuration, and whatever the part says.
-pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Write) -> anyhow::Result<()> {
+/// A wrong configuration; a state folder that cannot be used; whatever the part says.
+pub fn run(
+    args: &Args,
+    environment: RawConfig,
+    (wall_ms, boot_ms): (Clock, Clock),
+    out: &mut (impl Write + Send),
+) -> anyhow::Result<()> {
+    let clocks = Clocks { wall_ms, boot_ms };
     match &args.what {
-        What::Plan(args) => plan::run(args, environment, now_ms, out),
+        What::Plan(args) => plan::run(args, environment, wall_ms, out),
         What::Judge(args) => judge::run(args, out),
         What::History(args) => history::run(args, environment, out),
+        What::Keys(args) => args.run(out),
+        What::Agent(args) => agent::run(args, environment, clocks, out),
+        What::Status(args) => args.run(environment, clocks, out),
+        What::Journal(args) => args.run(environment, out),
+        What::Stop(args) => args.run(environment, out),
+        What::Resume(args) => args.run(environment, out),
+        What::Restore(args) => args.run(environment, clocks, out),
+        What::Keeper => agent::keeper(clocks),
     }
 }

@@ -3,12 +3,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod agent;
 mod chaos;
 mod cluster;
+mod collect;
 mod fleet;
 mod foreign;
 mod pipeline;
-mod collect;
 mod security;
 mod service;
 mod sink;

@@ -1,7 +1,16 @@
-//! Active perturbation, asked and judged: how often a verdict is wrong, on drawn series and on real programs.
+//! Active perturbation: how often a verdict is wrong, on drawn series and on real programs. And `lwt perturb agent` on what
+//! this machine has: real control groups (version 1), a folder with the files of version 2, stand-ins for xl and virsh; and
+//! whatever goes wrong: afterwards every cap is as before.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod agent;
+mod fault;
+mod faults;
 mod groups;
+mod machine;
 mod rates;
+mod real;
+mod rules;
+mod toolstacks;

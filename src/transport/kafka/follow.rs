@@ -80,6 +80,11 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// Whether the leader of the topic's first partition answers within `patience`.
+    pub fn is_reached(&self, patience: Duration) -> bool {
+        self.consumer.fetch_watermarks(&self.topic, 0, patience).is_ok()
+    }
+
     /// Where there is more than we have got, begins anew.
     fn nudge(&self) -> Result<(), KafkaError> {
         for one in self.consumer.position()?.elements() {
