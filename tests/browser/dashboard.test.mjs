@@ -83,6 +83,7 @@ describe("the demo", () => {
     const panel = page.locator("#panel");
     await panel.locator(".sentence", { hasText: "depend" }).waitFor({ timeout: 20_000 });
     await panel.locator("h3", { hasText: "by scale" }).waitFor();
+    await panel.locator("figcaption", { hasText: "Strength over time" }).waitFor();
     assert.ok((await panel.locator("figure.chart").count()) >= 4);
     assert.ok((await panel.locator(".null-band").count()) >= 1);
   });
@@ -176,7 +177,8 @@ describe("the demo", () => {
         await ready(page);
         const line = await page.evaluate(() => window.lwt.sight().lines[0] ?? ["x", "y"]);
         const [a, b] = line.map(encodeURIComponent);
-        for (const hash of ["#", `#vm=${a}`, `#pair=${a}&pair=${b}`, "#ensemble=e1", "#view=ensembles", "#view=vms&vm=nobody",
+        const [ensemble] = await page.evaluate(() => window.lwt.shown().ensembles);
+        for (const hash of ["#", `#vm=${a}`, `#pair=${a}&pair=${b}`, `#ensemble=${ensemble}`, "#view=ensembles", "#view=vms&vm=nobody",
           "#view=dependencies", "#view=changes&since=previous", "#view=events", "#q=nothing"]) {
           await visit(page, hash);
           await page.locator(".later[aria-busy]").first().waitFor({ state: "detached", timeout: 20_000 });
@@ -248,26 +250,31 @@ const HOSTILE = ["<script>alert(1)</script>", '<img src=x onerror="alert(2)">', 
   "javascript:alert(4)", "a\u200fאב", "x".repeat(240), "🦀".repeat(50), "h'o\"k&amp;", "__proto__", "constructor"];
 
 test("hostile names change nothing", async () => {
-  const loads = [random(3), random(5)];
+  const next = random(3);
   const file = await recording(900, () => {
-    const [one, other] = loads.map(burst);
-    // Not a literal: `__proto__` is to be a name.
-    return Object.fromEntries(HOSTILE.map((name, i) => [name, (i % 2 ? one : other) * (1 + i / 20) + 3000 * loads[0]()]));
+    // Two and two work together. Not a literal: `__proto__` is to be a name.
+    const loads = HOSTILE.map(() => burst(next));
+    return Object.fromEntries(HOSTILE.map((name, i) => [name, loads[i - (i % 2)] * (1 + i / 20) + 3000 * next()]));
   });
   const server = await lwt("serve", "--trace", file, "--speed", "300", "--listen", "127.0.0.1:0");
   const { page, wrong, close } = await open(chrome, server.url);
   await ready(page);
   const ids = await page.evaluate(async () => (await (await fetch("/api/v1/vms?limit=1000")).json()).items.map(({ vm }) => vm));
   assert.equal(ids.length, HOSTILE.length);
-  const [a, b] = ids.map(encodeURIComponent);
+  const lines = await page.evaluate(() => window.lwt.sight().lines);
+  assert.ok(lines.length >= HOSTILE.length / 2 - 1, "they depend on each other");
+  const pairs = lines.map((pair) => `#pair=${pair.map(encodeURIComponent).join("&pair=")}`);
   for (const hash of ["#", "#view=vms", "#view=dependencies", "#view=ensembles", "#view=events", "#view=changes&since=first", "#group=host",
-    `#pair=${a}&pair=${b}`, ...ids.map((id) => `#view=vms&vm=${encodeURIComponent(id)}&q=${encodeURIComponent(Array.from(id).slice(0, 5).join(""))}`)]) {
+    ...pairs, ...ids.map((id) => `#view=vms&vm=${encodeURIComponent(id)}&q=${encodeURIComponent(Array.from(id).slice(0, 5).join(""))}`)]) {
     await visit(page, hash);
     await page.mouse.move(300, 300);
     assert.equal(await page.locator("main script, main img, main b, main :is(iframe, object, form)").count(), 0, hash);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${hash} runs out of the page`);
     assert.match(await page.title(), /^lwt/);
   }
+  await visit(page, pairs[0]);
+  await page.locator("#panel .sentence", { hasText: "depend" }).waitFor();
+  if (SHOTS) await page.screenshot({ path: join(SHOTS, "hostile-pair.png") });
   await visit(page, "#view=vms");
   const listed = await page.locator("#list-view tbody th").allTextContents();
   assert.ok(listed.some((name) => name.includes("<script>alert(1)</script>")), "names are shown as they are");
