@@ -7,8 +7,26 @@ use axum::response::IntoResponse;
 use super::ask::Refusal;
 
 /// Each file by its name.
-const FILES: &[(&str, &[u8])] =
-    &[("app.js", include_bytes!("assets/app.js")), ("style.css", include_bytes!("assets/style.css"))];
+const FILES: &[(&str, &[u8])] = &[
+    ("api.js", include_bytes!("assets/api.js")),
+    ("app.js", include_bytes!("assets/app.js")),
+    ("charts.js", include_bytes!("assets/charts.js")),
+    ("dom.js", include_bytes!("assets/dom.js")),
+    ("draw.js", include_bytes!("assets/draw.js")),
+    ("events.js", include_bytes!("assets/events.js")),
+    ("format.js", include_bytes!("assets/format.js")),
+    ("icon.svg", include_bytes!("assets/icon.svg")),
+    ("layout.js", include_bytes!("assets/layout.js")),
+    ("lists.js", include_bytes!("assets/lists.js")),
+    ("map.js", include_bytes!("assets/map.js")),
+    ("model.js", include_bytes!("assets/model.js")),
+    ("panel.js", include_bytes!("assets/panel.js")),
+    ("route.js", include_bytes!("assets/route.js")),
+    ("scene.js", include_bytes!("assets/scene.js")),
+    ("style.css", include_bytes!("assets/style.css")),
+    ("theme.js", include_bytes!("assets/theme.js")),
+    ("timeline.js", include_bytes!("assets/timeline.js")),
+];
 
 /// The page.
 pub async fn index() -> impl IntoResponse {

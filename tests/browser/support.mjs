@@ -30,7 +30,7 @@ export async function lwt(...args) {
   });
   const stop = async () => {
     if (child.exitCode != null || child.signalCode != null) return;
-    child.kill("SIGKILL");
+    child.kill("SIGTERM");
     await once(child, "exit");
   };
   return { url, stop };

@@ -3,6 +3,7 @@
  */
 import * as api from "./api.js";
 import { $, h, link, show } from "./dom.js";
+import { isNews } from "./events.js";
 import { count, many, span, time, visible } from "./format.js";
 import * as lists from "./lists.js";
 import { MapView } from "./map.js";
@@ -81,7 +82,7 @@ async function recall() {
   let first = state.windows.length - 1;
   for (let sum = 0; first > 0 && (sum += state.windows[first].changes) < EVENTS; ) first -= 1;
   const { items } = await api.get("events", { since: state.windows[first].window_end_ms, limit: 4 * EVENTS });
-  const older = items.filter(({ type }) => type !== "lwt.window.completed").reverse();
+  const older = items.filter(isNews).reverse();
   const known = new Set(state.events.map(({ id }) => id));
   state.events.push(...older.filter(({ id }) => !known.has(id)));
   state.forgotten += Math.max(0, state.events.length - EVENTS);
@@ -121,6 +122,7 @@ function heard(name, data) {
   const event = JSON.parse(data);
   if (event.type !== "lwt.window.completed") {
     state.pending += 1;
+    if (!isNews(event)) return;
     state.events.unshift(event);
     state.forgotten += Math.max(0, state.events.length - EVENTS);
     state.events.length = Math.min(state.events.length, EVENTS);

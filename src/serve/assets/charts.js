@@ -96,6 +96,30 @@ export function evidence(history) {
   ]);
 }
 
+/**
+ * How strong a dependency was, from its events: a step at each, and nothing while it was not held. `untilMs` is where
+ * the last one still holds.
+ */
+export function held(events, untilMs) {
+  const mine = events.filter(({ type }) => type.startsWith("lwt.dependency."));
+  if (mine.length === 0) return h("p", { class: "muted" }, "Never held, as far back as the history goes.");
+  const fromMs = mine[0].window_end_ms, until = Math.max(untilMs, mine.at(-1).window_end_ms, fromMs + 1);
+  const negative = mine.some(({ strength }) => strength < 0);
+  const x = (ms) => (LEFT + ((ms - fromMs) / (until - fromMs)) * (WIDE - 2 * LEFT)).toFixed(1);
+  const y = (strength) => scaleY(strength ?? 0.5, negative ? -1 : 0, 1, HIGH).toFixed(1);
+  const steps = mine.map(({ type, strength, window_end_ms: ms }, k) => type.endsWith("vanished") ? ""
+    : `M${x(ms)} ${y(strength)}H${x(mine[k + 1]?.window_end_ms ?? until)}`);
+  const breaks = mine.filter(({ type }) => type.endsWith("vanished")).length;
+  const said = breaks === 0 ? `held since ${clock(fromMs)}` : `broke ${breaks === 1 ? "once" : `${breaks} times`}`;
+  return figure(["Strength over time", h("span", { class: "aside" }, said)], `Strength over time: ${said}`, [
+    s("line", { x1: LEFT, x2: WIDE - LEFT, y1: y(0), y2: y(0), class: "axis" }),
+    s("path", { d: steps.join(""), class: "line" }),
+    text(LEFT, 9, "start", "1"),
+    text(LEFT, HIGH - 2, "start", clock(fromMs)),
+    text(WIDE - LEFT, HIGH - 2, "end", clock(until)),
+  ]);
+}
+
 /** A line of one point is invisible: few windows are drawn as points. */
 function dots(known, least, most) {
   if (known.length > 40) return [];

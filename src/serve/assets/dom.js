@@ -39,10 +39,10 @@ export function show(element, ...children) {
   const active = element.contains(document.activeElement) ? keyOf(document.activeElement) : null;
   element.replaceChildren(...children.flat(3).filter((child) => child != null && child !== false));
   if (active == null) return;
-  const again = [...element.querySelectorAll("a, button, select, input")].find((one) => keyOf(one) === active);
+  const again = [...element.querySelectorAll("a, button, [tabindex]")].find((one) => keyOf(one) === active);
   again?.focus({ preventScroll: true });
 }
 
-const keyOf = (element) => element.id || element.getAttribute("href") || element.dataset.key || element.textContent;
+const keyOf = (element) => element.id || element.getAttribute("href") || element.getAttribute("aria-label") || element.dataset.key || element.textContent;
 
 export const $ = (id) => document.getElementById(id);

@@ -10,8 +10,13 @@ const KINDS = {
   "vm.idle": ["moved", "·", "is idle"], "vm.active": ["moved", "·", "works again"],
   "ensemble.joined": ["moved", "→", "joined"], "ensemble.left": ["moved", "←", "left"],
   "dependency.appeared": ["new", "+", "depend on each other"], "dependency.vanished": ["gone", "−", "no longer depend on each other"],
-  "dependency.changed": ["moved", "~", "depend on each other differently"],
 };
+
+/**
+ * Whether an event is worth a line. That a dependency got a little stronger is not: it happens in every window, and the
+ * map shows it; that a window is complete is not news either.
+ */
+export const isNews = ({ type }) => type !== "lwt.dependency.changed" && type !== "lwt.window.completed";
 
 /** A change (of `/changes`) as the kind of an event. */
 const AS_EVENT = { appeared: "vm.appeared", gone: "vm.gone", idle: "vm.idle", active: "vm.active", joined: "ensemble.joined",

@@ -125,7 +125,7 @@ export function changes(place, items, fromMs, toMs) {
 export function events(place, items, forgotten) {
   show(place,
     h("h2", { id: "list-title", tabindex: "-1" }, "Events"),
-    items.length === 0 ? h("p", { class: "empty" }, "Nothing has changed lately. Events appear here as they happen.") : lines(items, sentence),
+    items.length === 0 ? h("p", { class: "empty" }, "Nothing has changed lately. Events appear here as they happen; that a dependency gets a little stronger or weaker is not listed.") : lines(items, sentence),
     forgotten > 0 && h("p", { class: "muted" }, `${many(forgotten, "older event")} not kept here: choose an earlier moment and compare.`));
 }
 

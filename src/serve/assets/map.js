@@ -21,6 +21,8 @@ export class MapView {
   #moving = null;
   #asked = false;
   #fitted = false;
+  /** Whether somebody chose what is in view: then new VMs do not change that. */
+  #touched = false;
   #drawn = null;
 
   /** `on`: `open(item)`, `say(text)` for screen readers, `drawn(statistics)`. */
@@ -54,8 +56,15 @@ export class MapView {
       hosts: route.colour === "host" ? new Map(snapshot.hosts.map((host, i) => [host, i])) : null });
     frame.selected = { ...frame.selected, vm: route.vm, pair: route.pair,
       group: route.ensemble == null ? null : `ensemble:${route.ensemble}` };
-    if (!this.#fitted && frame.width > 1 && frame.scene.nodes.size > 0) this.fit();
+    if (frame.width > 1 && frame.scene.nodes.size > 0 && !(this.#fitted && (this.#touched || this.#holds()))) this.fit();
     this.ask();
+  }
+
+  /** Whether everything is in view. */
+  #holds() {
+    const { left, top, right, bottom } = box(this.#frame.scene), { width, height } = this.#frame;
+    const [from, to] = [onScreen({ x: left, y: top }, this.#frame), onScreen({ x: right, y: bottom }, this.#frame)];
+    return from.x > -1 && from.y > -1 && to.x < width + 1 && to.y < height + 1;
   }
 
   /** Reads the colours of the style sheet anew. */
@@ -76,6 +85,7 @@ export class MapView {
     const items = matching && narrows ? [...scene.nodes.values()].filter(({ vm }) => passes(vm)) : undefined;
     if (items?.length === 0) return;
     this.#fitted = true;
+    this.#touched = items !== undefined;
     this.#look(box(scene, items));
   }
 
@@ -87,6 +97,7 @@ export class MapView {
     closed.delete(item.id);
     const { x, y } = onScreen(item, this.#frame);
     if (isOpen(item, this.#frame) && this.#frame.camera.k > 0.4 && x > 0 && y > 0 && x < width && y < height) return this.ask();
+    this.#touched = true;
     this.#look(box(scene, [item, ...item.shares]), 1.6);
   }
 
@@ -96,6 +107,7 @@ export class MapView {
     camera.x += (x - width / 2) * (1 / camera.k - 1 / k);
     camera.y += (y - height / 2) * (1 / camera.k - 1 / k);
     camera.k = k;
+    this.#touched = true;
     this.ask();
   }
 
@@ -275,6 +287,7 @@ export class MapView {
     const { camera } = this.#frame;
     camera.x += x / camera.k;
     camera.y += y / camera.k;
+    this.#touched = true;
     this.ask();
   }
 
@@ -320,7 +333,7 @@ export class MapView {
     frame.cursor = best;
     const at = frame.scene.nodes.get(best) ?? frame.scene.groups.get(best);
     const { x, y } = onScreen(at, frame);
-    if (x < 30 || y < 30 || x > frame.width - 30 || y > frame.height - 30) Object.assign(frame.camera, { x: at.to.x, y: at.to.y });
+    if (x < 30 || y < 30 || x > frame.width - 30 || y > frame.height - 30) this.#pan(x - frame.width / 2, y - frame.height / 2);
     this.#on.say(spoken(this.#item(best)));
     this.ask();
   }

@@ -28,7 +28,7 @@ export const SURE = 0.99;
 export function snapshot(vmItems, edgeItems, windowEndMs) {
   const vms = new Map();
   for (const { vm: id, name, host, ensembles, idle } of vmItems) {
-    vms.set(id, { id, name, host, ensembles: ensembles ?? [], idle: Boolean(idle), degree: 0 });
+    vms.set(id, { id, name: name || id, host, ensembles: ensembles ?? [], idle: Boolean(idle), degree: 0 });
   }
   const edges = [];
   for (const item of edgeItems) {

@@ -3,7 +3,7 @@
  * and explanations are fetched and put in when they come.
  */
 import { get } from "./api.js";
-import { cpu, evidence, lags } from "./charts.js";
+import { cpu, evidence, held, lags } from "./charts.js";
 import { ensembleLink, h, link, named, pairLink, show, vmLink } from "./dom.js";
 import { clock, confidence, cores, count, lag, many, span, strength, time } from "./format.js";
 import { isHub, pairKey } from "./model.js";
@@ -113,6 +113,7 @@ function pairPanel([a, b], snapshot) {
       cause && ["Cause", cause],
       edge.sinceMs != null && ["Held since", time(edge.sinceMs)],
     ) : h("p", { class: "empty" }, "At this moment they are not held to be dependent."),
+    later(get("events", { vm: [a, b], limit: 20_000 }), ({ items }) => held(items.map(({ type, data }) => ({ type, ...data })), snapshot.windowEndMs)),
     later(get("explain", { a, b }), explained),
   ];
 }
@@ -123,8 +124,10 @@ function explained(told) {
     h("p", { class: "sentence" }, told.sentence),
     h("p", { class: "muted" }, `From the last window, ${clock(told.window_start_ms)} to ${time(told.window_end_ms)}.`),
     [told.a, told.b].map((vm, i) => cpu(named(vm), vm, told.cpu_ppm[i], told.window_start_ms, told.period_ms)),
-    evidence(told.history),
-    h("p", { class: "muted" }, "Line with points: each window; pale: what is recorded from before; dashed: enough. In standard deviations beyond what unrelated pairs show."),
+    told.history.length > 1 && [
+      evidence(told.history),
+      h("p", { class: "muted" }, "Line with points: each window; pale: what is recorded from before; dashed: enough. In standard deviations beyond what unrelated pairs show."),
+    ],
     detail && [
       h("h3", {}, "What neither model expected, by scale"),
       table(["Bin", "Correlation", "95 % of unrelated pairs", "Deviations"], detail.scales, (scale) =>

@@ -108,8 +108,11 @@ export function links(scene, edges) {
   return [...found.values()].sort((x, y) => y.weight - x.weight);
 }
 
+const everything = ({ groups, nodes, alone }) => [...groups.values(), ...[...nodes.values()].map(({ group }) => group),
+  ...(alone ? [{ to: alone, r: 16 }] : [])];
+
 /** The smallest box around `items` (all of the scene if none are given). */
-export function box(scene, items = [...scene.groups.values(), ...[...scene.nodes.values()].map(({ group }) => group)]) {
+export function box(scene, items = everything(scene)) {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const { to, r = radius(1) } of items) {
     const far = to.r ?? r;
