@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use crate::config::{Config, RawConfig, spell};
 use crate::dependencies::Fact;
 use crate::evaluate::{self, Truth};
 use crate::pipeline::{Feed, Summary};
+use crate::serve::board::Board;
 use crate::simd::Simd;
 use crate::simulate::{Params, Reading, Simulator, truth_csv};
 use crate::transport::file::{Batch, Progress};
@@ -89,16 +91,7 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
         spell(length),
         spell(config.hop)
     )?;
-    let board = match at {
-        None => None,
-        Some((address, or_any)) => {
-            let note = format!("a simulated datacenter, {speed}: nothing here is real");
-            let board = dashboard::board(&config, PERIOD_MS, Some(note))?;
-            let address = dashboard::open(board.clone(), address, or_any, &config)?;
-            writeln!(out, "dashboard: http://{address}\n")?;
-            Some(board)
-        }
-    };
+    let board = at.map(|at| open(&config, at, &speed, out)).transpose()?;
     out.flush()?;
     let mut feed = simulated(simulator, minutes.map_or(u64::MAX, |minutes| u64::from(minutes) * 60));
     if let Some(board) = &board {
@@ -137,6 +130,20 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
     let score = truth.score(&output::found(&state)).score;
     writeln!(out, "{}", evaluate::table(&[("at the end".into(), score.measures())]))?;
     Ok(writeln!(out, "Next: lwt analyze YOUR-TRACE (lwt help analyze says which formats it reads)")?)
+}
+
+/// Opens the dashboard, and says where.
+fn open(
+    config: &Config,
+    (address, or_any): (SocketAddr, bool),
+    speed: &str,
+    out: &mut impl Write,
+) -> anyhow::Result<Arc<Board>> {
+    let note = format!("a simulated datacenter, {speed}: nothing here is real");
+    let board = dashboard::board(config, PERIOD_MS, Some(note))?;
+    let address = dashboard::open(board.clone(), address, or_any, config)?;
+    writeln!(out, "dashboard: http://{address}\n")?;
+    Ok(board)
 }
 
 /// When the simulation begins: 2023-11-14 22:13:20.

@@ -6,6 +6,7 @@
 //! that scrape the same exporter) is read from one of them, until that falls silent.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 pub mod query;
@@ -165,10 +166,9 @@ impl Vms {
         let mut counters: BTreeMap<String, BTreeMap<Labels, Vec<Reading>>> = BTreeMap::new();
         for Series { labels, readings } in series {
             let parts = counters.entry(self.query.counter(&labels)).or_default();
-            if parts.contains_key(&labels) {
-                self.refuse(Reason::Ambiguous, readings.len());
-            } else {
-                parts.insert(labels, readings);
+            match parts.entry(labels) {
+                Entry::Vacant(place) => drop(place.insert(readings)),
+                Entry::Occupied(_) => self.refuse(Reason::Ambiguous, readings.len()),
             }
         }
         let mut told: BTreeMap<(HostId, String), Told> = BTreeMap::new();

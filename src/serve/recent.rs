@@ -97,7 +97,7 @@ impl Recent {
     }
 
     /// When the first tick of the window begins, Unix milliseconds.
-    pub fn from_ms(&self) -> i64 {
+    pub fn begins_ms(&self) -> i64 {
         (self.last + 1 - self.ticks as Tick).max(0) * self.period_ms as i64
     }
 
@@ -184,7 +184,7 @@ mod tests {
         recent.push(&run(103, &[4]));
         let vm = VmId::new("v");
         assert_eq!(recent.cpu_ppm(&vm).unwrap(), [None, Some(1), Some(2), None, Some(4)]);
-        assert_eq!(recent.from_ms(), 9_900);
+        assert_eq!(recent.begins_ms(), 9_900);
         assert_eq!(recent.runs(&[&vm]), [run(100, &[1, 2]), run(103, &[4])]);
         recent.push(&run(110, &[9]));
         assert_eq!(recent.cpu_ppm(&vm).unwrap(), [None, None, None, None, Some(9)]);

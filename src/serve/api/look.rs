@@ -52,7 +52,7 @@ pub async fn series(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Ser
             Ok(SeriesItem { vm: id, cpu_ppm })
         };
         let items = asked.texts("vm").map(item).collect::<Result<_, Refusal>>()?;
-        Ok::<_, Refusal>(Series { period_ms: recent.period_ms(), from_ms: recent.from_ms(), items })
+        Ok::<_, Refusal>(Series { period_ms: recent.period_ms(), from_ms: recent.begins_ms(), items })
     });
     Ok(Json(series?))
 }
