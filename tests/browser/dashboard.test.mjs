@@ -2,9 +2,9 @@
  * The dashboard of a real lwt in a real Chromium: what issue 7 asks of it.
  */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { browser, burst, lwt, open, random, ready, recording, SHOTS } from "./support.mjs";
 
@@ -240,6 +240,26 @@ test("a dependency that breaks is an event, and is gone from the map, within one
   await page.locator("#list-view li", { hasText: "no longer depend on each other" }).waitFor();
   await visit(page, "#view=events");
   await page.locator("#list-view li", { hasText: "no longer depend on each other" }).first().waitFor();
+  assert.deepEqual(wrong, []);
+  await close();
+  await server.stop();
+});
+
+test("a server that wants a token is asked again with one", async () => {
+  const secret = "a-token-of-enough-letters", next = random(1);
+  const file = await recording(420, () => ({ web: burst(next), db: burst(next) }));
+  const key = join(dirname(file), "token");
+  await writeFile(key, secret);
+  const server = await lwt("serve", "--trace", file, "--listen", "127.0.0.1:0", "--set", `serve.token_file=${key}`);
+  const { page, wrong, close } = await open(chrome, server.url);
+  await page.locator("#token-value").fill(secret);
+  await page.locator("#token-form button").click();
+  await ready(page);
+  await page.locator("#export summary").click();
+  const download = page.waitForEvent("download");
+  await page.locator("#export a[data-format=csv]").click();
+  assert.match(await readFile(await (await download).path(), "utf8"), /^a,b,/);
+  assert.ok(!page.url().includes(secret));
   assert.deepEqual(wrong, []);
   await close();
   await server.stop();

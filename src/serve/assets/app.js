@@ -347,11 +347,13 @@ function reveal({ vm, pair, ensemble }) {
 
 function opened({ kind, id, pair, group }) {
   const none = { vm: null, ensemble: null, pair: null };
-  if (kind === "vm") return go({ ...none, vm: id });
-  if (kind === "edge") return go({ ...none, pair });
-  if (group.kind === "ensemble") go({ ...none, ensemble: group.name });
+  if (kind === "vm") go({ ...none, vm: id });
+  else if (kind === "edge") go({ ...none, pair });
+  else if (group.kind === "ensemble") go({ ...none, ensemble: group.name });
   else go({ ...none, host: group.name });
-  state.map.reveal(id);
+  if (kind === "group") state.map.reveal(id);
+  // It may have been open already.
+  $("panel-title")?.focus();
 }
 
 function start() {
