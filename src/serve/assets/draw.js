@@ -81,7 +81,7 @@ function circle(ctx, group, frame, drawn) {
   const { x, y } = onScreen(group, frame);
   const r = Math.max(2.5, group.r * camera.k);
   const open = isOpen(group, frame);
-  const matching = group.nodes.filter((node) => frame.passes(node.vm)).length;
+  const { matching } = group;
   ctx.globalAlpha = matching > 0 || !frame.narrows ? 1 : 0.25;
   ctx.beginPath();
   ctx.arc(x, y, r, 0, 2 * Math.PI);

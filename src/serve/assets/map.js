@@ -51,6 +51,7 @@ export class MapView {
       if (route.group !== frame.grouping) this.#fitted = false;
     }
     const edges = snapshot.edges.filter(filter.edge);
+    for (const group of frame.scene.groups.values()) group.matching = group.nodes.filter(({ vm }) => filter.vm(vm)).length;
     Object.assign(frame, { snapshot, grouping: route.group, edges, links: links(frame.scene, edges), passes: filter.vm,
       narrows: filter.narrows, diff: diff && { ...diff, touched: touched(diff) },
       hosts: route.colour === "host" ? new Map(snapshot.hosts.map((host, i) => [host, i])) : null });
