@@ -372,6 +372,11 @@ impl RawConfig {
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
     }
 
+    /// Whether anybody said what the key `name` is to be.
+    pub fn says(&self, name: &str) -> bool {
+        self.said.contains_key(name)
+    }
+
     /// Lays what `over` says over what was said before.
     pub fn overlay(&mut self, over: RawConfig) {
         self.said.extend(over.said);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -14,7 +15,7 @@ use super::output::{self, Outcome};
 use super::perturb::read_verdicts;
 use super::progress::Progress;
 use super::session::{self, Happened};
-use crate::config::{Config, RawConfig, Wrong};
+use crate::config::{Config, RawConfig, Wrong, spell};
 use crate::dependencies::State;
 use crate::evaluate::{self, Score, Truth};
 use crate::perturb::merge;
@@ -104,17 +105,28 @@ pub enum Format {
     Dot,
 }
 
+/// In the usual windows of 5 minutes rarer samples are fewer than the 30 that are needed (scrapes of a monitoring
+/// system): if nothing else is said, windows are then of so many samples.
+const RARE_MS: u64 = 10_000;
+const RARE_SAMPLES: u64 = 120;
+
 /// Runs the command.
 ///
 /// # Errors
 /// Wrong use, input that cannot be read, or less of it than one window.
 pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
-    let (mut config, simd) = (configure(args, raw)?, args.simd.unwrap_or_else(Simd::detect));
+    let ((mut config, usual), simd) = (configure(args, raw)?, args.simd.unwrap_or_else(Simd::detect));
     let truth = args.truth.as_ref().map(|path| read_truth(path)).transpose()?;
     let verdicts = args.verdicts.as_ref().map(|path| read_verdicts(path)).transpose()?.unwrap_or_default();
     let mut trace = input::open(&config)?;
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
+    if usual && period_ms > RARE_MS {
+        let of = |samples: u64| Duration::from_millis(samples * period_ms);
+        (config.length, config.hop) = (Some(of(RARE_SAMPLES)), of(RARE_SAMPLES / 5));
+        let (length, hop) = (spell(of(RARE_SAMPLES)), spell(config.hop));
+        eprintln!("lwt: a sample every {}: windows of {length} every {hop}", spell(of(1)));
+    }
     if config.length.is_none() {
         config.length = Some(auto::length(&config, period_ms, simd)?);
     }
@@ -133,7 +145,8 @@ fn simd(name: &str) -> Result<Simd, String> {
     found.copied().ok_or_else(|| format!("this machine has {available:?}"))
 }
 
-fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
+/// What was asked for, and whether nothing was said about windows.
+fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<(Config, bool)> {
     let flags = [
         ("engine.kind", "--engine", &args.engine),
         ("engine.fdr", "--fdr", &args.fdr),
@@ -153,7 +166,7 @@ fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
         let what = "the recording is read several times: give a file instead of standard input".into();
         return Err(Wrong { place: "--window auto".into(), what }.into());
     }
-    Ok(config)
+    Ok((config, !raw.says("window.length") && !raw.says("window.hop")))
 }
 
 fn read_truth(path: &std::path::Path) -> anyhow::Result<Truth> {
