@@ -7,6 +7,7 @@ mod chaos;
 mod cluster;
 mod fleet;
 mod foreign;
+mod perturb;
 mod pipeline;
 mod collect;
 mod security;
