@@ -53,6 +53,11 @@ impl Series {
         self.first += surplus as Tick;
     }
 
+    /// When the first value begins, Unix milliseconds.
+    pub fn start_ms(&self) -> i64 {
+        self.first.saturating_mul(self.period_ms as i64)
+    }
+
     /// When the last value ends, Unix milliseconds.
     pub fn end_ms(&self) -> i64 {
         (self.first + self.values.len() as Tick).saturating_mul(self.period_ms as i64)
@@ -96,7 +101,7 @@ mod tests {
         for (from_ms, to_ms, want) in rows {
             assert_eq!(series.mean(from_ms, to_ms), want, "{from_ms} {to_ms}");
         }
-        assert_eq!(series.end_ms(), 16_000);
+        assert_eq!((series.start_ms(), series.end_ms()), (10_000, 16_000));
     }
 
     #[test]

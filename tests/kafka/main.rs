@@ -9,6 +9,7 @@ mod cluster;
 mod collect;
 mod fleet;
 mod foreign;
+mod perturb;
 mod pipeline;
 mod security;
 mod service;

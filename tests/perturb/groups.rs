@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lwt::perturb::Lots;
 use lwt::perturb::code::{Block, code, done};
 use lwt::perturb::command;
+use lwt::perturb::record::Verdict;
 use lwt::perturb::report::{Done, Report};
 use lwt::perturb::series::Series;
 use lwt::perturb::verdict::{Finding, Judgement, Params, judge};
@@ -192,6 +193,37 @@ impl Victim {
     }
 }
 
+/// Writes what all programs used, who belongs together, and the verdicts, as files that `lwt analyze` takes.
+fn keep(folder: &str, park: &Park, answers: &[Answer]) {
+    let series = park.series.lock().unwrap();
+    let mut trace = String::from("t,vm,cpu\n");
+    let end_ms = series.values().map(Series::end_ms).min().unwrap();
+    for t_ms in (end_ms - 600_000..end_ms).step_by(100) {
+        for (vm, series) in series.iter() {
+            let used = series.mean(t_ms, t_ms + 100);
+            trace += &used.map_or(String::new(), |ppm| {
+                format!("{}.{:03},{vm},{:.3}\n", (t_ms + 100) / 1000, (t_ms + 100) % 1000, ppm / 1e4)
+            });
+        }
+    }
+    let number = |vm: &str| vm.trim_start_matches("client").trim_start_matches("server").to_string();
+    let truth: String = series.keys().map(|vm| format!("{vm},{}\n", number(vm))).collect();
+    let verdicts: String = answers
+        .iter()
+        .map(|answer| {
+            let (cause, vm) = answer.what.split_once(" -> ").unwrap();
+            let verdict = Verdict::new(VmId::new(cause), VmId::new(vm), ALPHA, answer.judgement, end_ms);
+            serde_json::to_string(&verdict).unwrap() + "\n"
+        })
+        .collect();
+    fs::create_dir_all(folder).unwrap();
+    for (name, text) in
+        [("trace.csv", trace), ("truth.csv", format!("vm,ensemble\n{truth}")), ("verdicts.ndjson", verdicts)]
+    {
+        fs::write(Path::new(folder).join(name), text).unwrap();
+    }
+}
+
 /// What became of one asked pair.
 struct Answer {
     is_true: bool,
@@ -208,6 +240,30 @@ struct Outcome {
     taken_ms: f64,
     capped_ms: u64,
     victims: usize,
+    /// Whom else the same caps say something about, though nobody asked: pairs that do not depend, and of these confirmed.
+    beside: (usize, usize),
+}
+
+/// Judges all pairs that do not depend by what was done anyway.
+fn beside(park: &Park, victims: &[Victim], params: &Params, lots: &Lots) -> (usize, usize) {
+    let series = park.series.lock().unwrap().clone();
+    let mut count = (0, 0);
+    for victim in victims {
+        let name = victim.command.vm.as_str();
+        let others = series.iter().filter(|(vm, _)| *vm != name && **vm != name.replace("client", "server"));
+        let ended = Report {
+            at_ms: victim.reports.last().unwrap().at_ms,
+            done: Done::Ended,
+            ..victim.reports[0].clone()
+        };
+        let blocks = done(&victim.command, &[victim.reports[0].clone(), ended]);
+        for (_, other) in others {
+            let found = judge(&series[name], other, &blocks, params, lots);
+            count.0 += 1;
+            count.1 += usize::from(found.verdict == Finding::Confirmed);
+        }
+    }
+    count
 }
 
 /// Asks whether each client's server depends on it, and another VM: the next client's server, or a loner.
@@ -271,6 +327,10 @@ fn ask(pairs: usize, loners: usize, slot_ms: u64, most: usize) -> Option<Outcome
         }
     }
     actuator.join().unwrap();
+    outcome.beside = beside(&park, &victims.lock().unwrap(), &params, &lots);
+    if let Ok(folder) = std::env::var("KEEP") {
+        keep(&format!("{folder}/{start_ms}"), &park, &outcome.answers);
+    }
     Some(outcome)
 }
 
@@ -306,6 +366,10 @@ impl Outcome {
             self.answers.iter().filter(|a| !a.is_true).count(),
             self.count(false, Finding::Confirmed),
             self.count(false, Finding::Refuted),
+        );
+        println!(
+            "beside, by the same caps: of {} that do not depend {} confirmed",
+            self.beside.0, self.beside.1
         );
         println!(
             "confirmed after 50 %: {:?} ms, 95 %: {:?} ms, 100 %: {:?} ms",
@@ -347,9 +411,12 @@ fn a_hundred_pairs() {
         all.taken_ms += outcome.taken_ms;
         all.capped_ms += outcome.capped_ms;
         all.victims += outcome.victims;
+        all.beside = (all.beside.0 + outcome.beside.0, all.beside.1 + outcome.beside.1);
     }
     println!("\nall");
     all.print();
+    let expected = ALPHA / 2.0 * all.beside.0 as f64;
+    assert!(all.beside.1 as f64 <= expected + 4.0 * expected.sqrt() + 1.0, "{:?}", all.beside);
     let depend: BTreeSet<&str> = all.answers.iter().filter(|a| a.is_true).map(|a| a.what.as_str()).collect();
     println!("{} different pairs in {batches} batches", depend.len());
     let n = all.answers.len() as f64 / 2.0;

@@ -14,6 +14,9 @@ use crate::types::{HostId, VmId};
 /// So much of the past says who is there, and what they use.
 const PAST_MS: i64 = 20_000;
 
+/// What a VM uses is averaged over so long.
+const LATELY_MS: i64 = 5_000;
+
 /// The log is waited for no longer than this.
 const PATIENCE_MS: i64 = 10_000;
 
@@ -36,9 +39,11 @@ impl Park {
     /// When the log cannot be read.
     pub fn look(follower: &Follower<'_>, now_ms: Clock) -> anyhow::Result<Park> {
         let (mut park, began_ms) = (Park::default(), now_ms());
-        let mut newest_ms = 0;
-        while newest_ms < began_ms && now_ms() < began_ms + PATIENCE_MS {
-            newest_ms = newest_ms.max(park.turn(follower)?.unwrap_or(0));
+        let (mut newest_ms, mut waits) = (0, true);
+        // Until nothing waits any more: one partition may be read before another one.
+        while (newest_ms < began_ms || waits) && now_ms() < began_ms + PATIENCE_MS {
+            let heard = park.turn(follower)?;
+            (newest_ms, waits) = (newest_ms.max(heard.unwrap_or(0)), heard.is_some());
         }
         Ok(park)
     }
@@ -85,7 +90,8 @@ impl Park {
     /// Who is there.
     pub fn guests(&self) -> BTreeMap<VmId, Guest> {
         let guest = |(vm, series): (&VmId, &Series)| {
-            let used_ppm = series.mean(series.end_ms() - PAST_MS / 4, series.end_ms()).unwrap_or(0.0);
+            let from_ms = (series.end_ms() - LATELY_MS).max(series.start_ms());
+            let used_ppm = series.mean(from_ms, series.end_ms()).unwrap_or(0.0);
             Some((vm.clone(), Guest { host: self.hosts.get(vm)?.clone(), used_ppm }))
         };
         self.series.iter().filter_map(guest).collect()

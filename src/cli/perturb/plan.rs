@@ -160,6 +160,8 @@ impl Args {
                 })?;
                 (found.assignments, found.dependencies)
             }
+            // What was asked for needs no reason.
+            None if !self.ask.is_empty() => (vec![], vec![]),
             None => (read(client, &config.topics.assignments)?, read(client, &config.topics.dependencies)?),
         };
         Ok(Known { assignments, dependencies, guests: park.guests(), verdicts })
