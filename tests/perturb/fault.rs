@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::time::{Duration, Instant};
 
+use lwt::perturb::command::Command;
 use lwt::perturb::report::Done;
 
 use crate::agent::{Agent, LEASE, command, is_there, key, now_ms, rules, signal};
@@ -212,8 +213,8 @@ fn bad_commands(agent: &mut Agent, draw: &mut Draw) {
     let at = draw.below(damaged.len() as u64 - 140) as usize + 12;
     damaged[at] ^= 1;
     all.push(damaged);
-    for change in [
-        |c: &mut lwt::perturb::command::Command| c.vm = lwt::types::VmId::new("h/vm2"),
+    let changes: [fn(&mut Command); 6] = [
+        |c| c.vm = lwt::types::VmId::new("h/vm2"),
         |c| c.share = 0.3,
         |c| c.code = "111111".into(),
         |c| c.host = lwt::types::HostId::new("other"),
@@ -222,7 +223,8 @@ fn bad_commands(agent: &mut Agent, draw: &mut Draw) {
                 (c.issued_ms - 9_000, c.start_ms - 9_000, c.expires_ms - 9_000)
         },
         |c| c.serial = 7,
-    ] {
+    ];
+    for change in changes {
         let mut bad = good.clone();
         bad.expires_ms += 10_000;
         change(&mut bad);
