@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::actuator::Actuator;
 use super::restore::restore;
 use super::store::Store;
+use super::whole;
 use crate::perturb::journal::{Cap, Entry, How};
 use crate::perturb::rules::GRACE_MS;
 
@@ -171,11 +172,6 @@ pub fn put_back(
         }
     }
     ended
-}
-
-/// An error with its cause.
-fn whole(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn said(how: &How, cap: &Cap) -> String {

@@ -1,11 +1,14 @@
 //! One run with one fault, all of it from a seed: what is asked, what goes wrong, and when.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::time::{Duration, Instant};
 
+use lwt::agent::store::look;
 use lwt::perturb::command::Command;
+use lwt::perturb::journal::Entry;
 use lwt::perturb::report::Done;
 
 use crate::agent::{Agent, LEASE, command, is_there, key, now_ms, rules, signal};
@@ -159,10 +162,11 @@ pub fn run(kind: Kind, fault: Fault, seed: u64) -> Option<Outcome> {
         let bad = report.serial % 10 == 7 || !["h/vm0", "h/vm1"].contains(&report.vm.as_str());
         assert!(!bad || matches!(report.done, Done::Refused { .. }), "{report:?} {what}");
     }
+    let announced = announced(&state);
     drop((agent, disk));
     let both_dead = matches!(fault, KillBoth | Truncate | FreezeBothThenKill | FreezeKeeperKillAgent);
     let unable = matches!(fault, ActuatorFails | ActuatorHangs | ActuatorLate);
-    let checked = check(&machine.end(), foreign, both_dead || unable);
+    let checked = check(&machine.end(), &announced, foreign, both_dead || unable);
     Some(checked.unwrap_or_else(|wrong| panic!("{wrong}: {what}\nat the end: {settled}")))
 }
 
@@ -351,8 +355,28 @@ fn settle(fault: Fault, agent: &mut Agent, machine: &Machine, (set, _): (&[Strin
     agent.said()
 }
 
+/// The caps that the journal announces, each half of what the VM used as the agent measured it. What it really used it
+/// measures well where this machine lets it: the stand-in's counters are late when it does not.
+fn announced(state: &Path) -> BTreeSet<(usize, i64)> {
+    let mut caps = BTreeSet::new();
+    for entry in look(state).unwrap().into_values() {
+        let Entry::Cap(cap) = entry else { continue };
+        assert!(cap.cap_ppm >= cap.used_ppm / 2 && cap.cap_ppm <= cap.used_ppm / 2 + 1, "{cap:?}");
+        let used_ppm = i64::from(cap.used_ppm);
+        assert!((USED_PPM / 4..=USED_PPM * 4).contains(&used_ppm), "{cap:?}");
+        let (quota, factor) = cap.set.split_once(' ').map_or((&*cap.set, 10_000), |(quota, _)| (quota, 10));
+        caps.insert((cap.vm.as_str()[4..].parse().unwrap(), quota.parse::<i64>().unwrap() * factor));
+    }
+    caps
+}
+
 /// What was seen of each cap: nothing but what was there, what somebody else has set, and caps within the rules.
-fn check(seen: &[History], foreign: Option<(usize, i64)>, may_last: bool) -> Result<Outcome, String> {
+fn check(
+    seen: &[History],
+    announced: &BTreeSet<(usize, i64)>,
+    foreign: Option<(usize, i64)>,
+    may_last: bool,
+) -> Result<Outcome, String> {
     let mut outcome = Outcome { caps: 0, longest: Duration::ZERO };
     for (vm, history) in seen.iter().enumerate() {
         for pair in history.windows(2) {
@@ -362,9 +386,7 @@ fn check(seen: &[History], foreign: Option<(usize, i64)>, may_last: bool) -> Res
             }
             outcome.caps += 1;
             outcome.longest = outcome.longest.max(to - from);
-            // Half of what it uses, as the agent measures that; never below the floor.
-            let right = vm < 2 && (USED_PPM * 4 / 10..=USED_PPM * 7 / 10).contains(&ppm);
-            if !right {
+            if vm == 2 || !announced.contains(&(vm, ppm)) {
                 return Err(format!("VM {vm} was capped to {ppm}"));
             }
             if to - from > LEASE + Duration::from_millis(700) && !may_last {

@@ -83,7 +83,7 @@ fn what_the_rules_do_not_allow_is_refused() {
         (2, |_| (), "must not be capped"),
         (7, |_| (), "no such VM"),
         (0, |c| c.share = 0.39, "below the floor of 0.4"),
-        (0, |c| c.code = "11111".into(), "the lease of 3000 ms allows 2000"),
+        (0, |c| c.code = "11111".into(), "the lease of 4000 ms allows 2000"),
         (0, |c| c.code = "10".repeat(130), "65000 are asked"),
         (0, |c| c.issued_ms -= 3_600_000, "before this host began"),
     ];
