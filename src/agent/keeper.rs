@@ -30,13 +30,16 @@ const LOCK: Duration = Duration::from_secs(2);
 /// What is said again and again is said every so many times.
 const SAY_EVERY: u32 = 10;
 
+/// What time it is, in ms.
+pub type Clock = fn() -> i64;
+
 /// The clocks: the one of the wall, Unix ms, which somebody may set, and that of this machine's start, which nobody can.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
     /// Unix ms.
-    pub wall_ms: fn() -> i64,
+    pub wall_ms: Clock,
     /// ms since this machine started, sleep included.
-    pub boot_ms: fn() -> i64,
+    pub boot_ms: Clock,
 }
 
 /// What a keeper must know: its first line.
