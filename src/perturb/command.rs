@@ -132,8 +132,7 @@ impl Command {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let named =
-            |name: &str, parts: usize| !name.is_empty() && name.len() <= parts * MAX_NAME_BYTES + parts - 1;
+        let named = |name: &str, parts: usize| !name.is_empty() && name.len() < parts * (MAX_NAME_BYTES + 1);
         let code = 1..=MAX_SLOTS;
         let checks = [
             (self.v == VERSION, "unknown version"),
@@ -200,7 +199,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_though_signed() {
         let trusted = [key(1).verifying_key()];
-        let rows: [(fn(&mut Command), &str); 10] = [
+        type Change = fn(&mut Command);
+        let rows: [(Change, &str); 10] = [
             (|c| c.v = 2, "unknown version"),
             (|c| c.host = HostId::new(""), "a name of no bytes or of too many"),
             (|c| c.vm = VmId::new(&"x".repeat(512)), "a name of no bytes or of too many"),

@@ -143,7 +143,7 @@ mod tests {
                 // A run that was begun anew within a turn is done in the next one.
                 for step in steps(&orders, &capped.clone(), true, now_ms) {
                     match step {
-                        Step::Lift(_) => drop(capped.clear()),
+                        Step::Lift(_) => capped.clear(),
                         Step::End(_) => {
                             orders.clear();
                             prop_assert!(now_ms >= code.len() as i64 * slot_ms as i64);

@@ -79,7 +79,8 @@ fn what_the_rules_do_not_allow_is_refused() {
     agent.order(0, "10").unwrap();
     agent.hear(0, |done| *done == Done::Ended).unwrap();
     let mut serial = crate::agent::now_ms() as u64 + 1_000_000;
-    let rows: [(usize, fn(&mut lwt::perturb::command::Command), &str); 6] = [
+    type Change = fn(&mut lwt::perturb::command::Command);
+    let rows: [(usize, Change, &str); 6] = [
         (2, |_| (), "must not be capped"),
         (7, |_| (), "no such VM"),
         (0, |c| c.share = 0.39, "below the floor of 0.4"),
