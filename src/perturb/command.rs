@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_though_signed() {
         let trusted = [key(1).verifying_key()];
-        type Row = (fn(&mut Command), &'static str);
-        let rows: [Row; 10] = [
+        type Change = fn(&mut Command);
+        let rows: [(Change, &str); 10] = [
             (|c| c.v = 2, "unknown version"),
             (|c| c.host = HostId::new(""), "a name of no bytes or of too many"),
             (|c| c.vm = VmId::new(&"x".repeat(512)), "a name of no bytes or of too many"),
