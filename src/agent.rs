@@ -9,7 +9,7 @@
 //! | a slot ends, the last one too | agent | at once |
 //! | SIGTERM, stop switch, no broker for 5 s, a clock that is set | agent: every cap; drops all orders | at once |
 //! | the agent dies (kill -9, panic, out of memory) | keeper: its pipe is closed | at once |
-//! | the agent hangs (SIGSTOP, an actuator that does not answer) | keeper: kills it, once a cap is past its end by 1 s | within the lease |
+//! | the agent hangs (SIGSTOP, an actuator that does not answer) | keeper: kills it, once a cap is past its end by 2 s | within the lease |
 //! | the keeper dies or hangs | agent: every cap; caps nothing until another keeper answers | at the next sign of life it misses, 1 s |
 //! | both die | the next agent, or `lwt perturb restore` (systemd's ExecStopPost), from the journal | when it starts |
 //! | the machine starts anew | the next agent, from the journal; most caps have gone with it | when it starts |
@@ -31,3 +31,8 @@ pub mod restore;
 pub mod keeper;
 pub mod guard;
 pub mod work;
+
+/// An error with its cause.
+fn whole(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::actuator::Actuator;
 use super::restore::restore;
 use super::store::Store;
+use super::whole;
 use crate::perturb::journal::{Cap, Entry, How};
 use crate::perturb::rules::GRACE_MS;
 
@@ -29,13 +30,16 @@ const LOCK: Duration = Duration::from_secs(2);
 /// What is said again and again is said every so many times.
 const SAY_EVERY: u32 = 10;
 
+/// What time it is, in ms.
+pub type Clock = fn() -> i64;
+
 /// The clocks: the one of the wall, Unix ms, which somebody may set, and that of this machine's start, which nobody can.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
     /// Unix ms.
-    pub wall_ms: fn() -> i64,
+    pub wall_ms: Clock,
     /// ms since this machine started, sleep included.
-    pub boot_ms: fn() -> i64,
+    pub boot_ms: Clock,
 }
 
 /// What a keeper must know: its first line.
@@ -171,11 +175,6 @@ pub fn put_back(
         }
     }
     ended
-}
-
-/// An error with its cause.
-fn whole(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn said(how: &How, cap: &Cap) -> String {

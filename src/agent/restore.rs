@@ -68,7 +68,7 @@ mod tests {
         ] {
             fs::write(root.join("a/cpu.max"), found).unwrap();
             assert_eq!(restore(&actuator, &cap, in_doubt).unwrap(), how, "{found}");
-            assert_eq!(fs::read_to_string(root.join("a/cpu.max")).unwrap(), after);
+            assert_eq!(fs::read_to_string(root.join("a/cpu.max")).unwrap().trim(), after);
         }
     }
 }

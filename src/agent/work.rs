@@ -11,7 +11,8 @@ use super::actuator::{Actuator, Seen};
 use super::guard::Guard;
 use super::keeper::{Charge, Clocks, Word, put_back};
 use super::restore::restore;
-use super::store::{Store, StoreError, is_stopped};
+use super::store::{Store, is_stopped};
+use super::whole;
 use crate::perturb::command::{Command, CommandError, VERSION};
 use crate::perturb::journal::{Cap, Entry, How};
 use crate::perturb::lately::Lately;
@@ -83,11 +84,8 @@ pub struct Work {
 }
 
 impl Work {
-    /// Takes the state folder, and puts back what a predecessor left; waits for that until it has succeeded.
-    ///
-    /// # Errors
-    /// When the folder cannot be taken or read.
-    pub fn begin(setup: Setup, clocks: Clocks, mut store: Store) -> Result<Work, StoreError> {
+    /// Puts back what a predecessor left, and waits for that until it has succeeded.
+    pub fn begin(setup: Setup, clocks: Clocks, mut store: Store) -> Work {
         let left = put_back(&setup.actuator, BTreeMap::new(), Some(&mut store), clocks, || true);
         let now_ms = (clocks.boot_ms)();
         let mut work = Work {
@@ -110,10 +108,11 @@ impl Work {
         if work.store.held().since_ms.is_none() {
             let at_ms = (clocks.wall_ms)();
             // Where that fails nothing is taken either.
-            let begun = work.store.append(&Entry::Begun { at_ms });
-            begun.map(drop).or_else(|error| work.complain(&error))?;
+            if let Err(error) = work.store.append(&Entry::Begun { at_ms }) {
+                eprintln!("lwt: {}; nothing is capped", whole(&error));
+            }
         }
-        Ok(work)
+        work
     }
 
     /// What there is to tell since this was last asked.
@@ -426,14 +425,4 @@ impl Work {
             eprintln!("lwt: not obeyed, {} until now: {error}", self.refused);
         }
     }
-
-    fn complain(&self, error: &StoreError) -> Result<(), StoreError> {
-        eprintln!("lwt: {}; nothing is capped", whole(error));
-        Ok(())
-    }
-}
-
-/// An error with its cause.
-fn whole(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

@@ -46,9 +46,9 @@ impl Perturb {
             deny: read.get("perturb.deny", Names::parse),
             // A cap that leaves nothing is none that a VM survives.
             floor: read.get("perturb.floor", |text| number(text, "share", 0.05, 0.99)),
-            // Shorter than the shortest slot and a second of grace there is nothing to ask; a minute is what a load
+            // With less than the shortest slot and 2 s of grace there is nothing to ask; a minute is what a load
             // balancer's patience is at most.
-            lease_ms: read.get("perturb.lease", |text| within(text, (1_500, 60_000))),
+            lease_ms: read.get("perturb.lease", |text| within(text, (2_500, 60_000))),
             at_once: read.get("perturb.at_once", |text| number(text, "number of VMs", 1, 1_000)),
             groups: read.get("perturb.groups", groups),
             budget_ms: read.get("perturb.budget", |text| within(text, (1, 86_400_000))),

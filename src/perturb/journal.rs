@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_form_stays_readable() {
-        let text = "\nb4be0b8c {\"n\":7,\"begun\":{\"at_ms\":5}}\n";
+        let text = "\n15aae0a5 {\"n\":7,\"begun\":{\"at_ms\":5}}\n";
         assert_eq!(String::from_utf8(line(7, &Entry::Begun { at_ms: 5 }).unwrap()).unwrap(), text);
         assert_eq!(read(text.as_bytes()), [(7, Entry::Begun { at_ms: 5 })].into());
     }

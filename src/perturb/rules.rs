@@ -9,8 +9,8 @@ use crate::types::{HostId, VmId};
 pub const MIN_CAP_PPM: u32 = 10_000;
 
 /// By so much less than the lease a cap is to last: then the keeper lifts it without fail before the lease is over,
-/// if the agent does not. A scheduler's hiccup is 0.1 s; a toolstack's command takes 0.05 to 0.3 s.
-pub const GRACE_MS: u64 = 1_000;
+/// if the agent does not. A scheduler's hiccup is 0.1 s; a lift is three commands of a toolstack, of 0.05 to 0.3 s.
+pub const GRACE_MS: u64 = 2_000;
 
 /// A plan's clock may be ahead of ours by so much: two hosts that know of NTP differ by some ms.
 pub const AHEAD_MS: i64 = 2_000;

@@ -10,7 +10,7 @@ use crate::fault::{Fault, OF_GROUPS, OF_TOOLSTACKS, run};
 use crate::machine::Kind;
 
 /// Runs at a time: they mostly wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 /// The kinds and faults of the runs, in turn: of seven runs, three on each version of the control groups, one on a toolstack.
 fn plan(seed: u64) -> (Kind, Fault) {

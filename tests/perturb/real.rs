@@ -61,7 +61,7 @@ fn a_busy_program_is_slowed_down_for_a_moment() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    roots.map(|root| drop(fs::remove_dir(root.join(&name))));
+    roots.iter().for_each(|root| drop(fs::remove_dir(root.join(&name))));
     let (cap_ppm, used_ppm, ns) = seen.unwrap_or_else(|| panic!("{:?} {}", agent.reports, agent.said()));
     let got_ppm = ns / 1_000;
     println!("used {used_ppm} ppm, capped to {cap_ppm}, got {got_ppm}");

@@ -63,7 +63,7 @@ fn a_command_is_done_as_it_says() {
     assert!(agent.end());
     let set = settings(&machine);
     let args: Vec<&str> =
-        ["perturb", "history"].into_iter().chain(set.iter().flat_map(|pair| ["--set", pair])).collect();
+        ["perturb", "journal"].into_iter().chain(set.iter().flat_map(|pair| ["--set", pair])).collect();
     let history = String::from_utf8(lwt(&args).stdout).unwrap();
     assert_eq!(
         (history.matches("capped to").count(), history.matches("lifted").count()),
@@ -79,11 +79,12 @@ fn what_the_rules_do_not_allow_is_refused() {
     agent.order(0, "10").unwrap();
     agent.hear(0, |done| *done == Done::Ended).unwrap();
     let mut serial = crate::agent::now_ms() as u64 + 1_000_000;
-    let rows: [(usize, fn(&mut lwt::perturb::command::Command), &str); 6] = [
+    type Change = fn(&mut lwt::perturb::command::Command);
+    let rows: [(usize, Change, &str); 6] = [
         (2, |_| (), "must not be capped"),
         (7, |_| (), "no such VM"),
         (0, |c| c.share = 0.39, "below the floor of 0.4"),
-        (0, |c| c.code = "11111".into(), "the lease of 3000 ms allows 2000"),
+        (0, |c| c.code = "11111".into(), "the lease of 4000 ms allows 2000"),
         (0, |c| c.code = "10".repeat(130), "65000 are asked"),
         (0, |c| c.issued_ms -= 3_600_000, "before this host began"),
     ];

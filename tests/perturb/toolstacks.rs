@@ -13,8 +13,9 @@ fn xen() {
     let machine = Machine::new(Kind::Xl).unwrap();
     let set = [&machine.set[..], &rules(&machine.folder.path().join("state"))[..]].concat();
     let mut agent = Agent::start(&set);
-    agent.order(1, "10").unwrap();
-    let applied = agent.hear(1, |done| matches!(done, Done::Applied { .. })).unwrap();
+    agent.order(1, "1111").unwrap();
+    let applied = agent.hear(1, |done| matches!(done, Done::Applied { .. }));
+    let applied = applied.unwrap_or_else(|| panic!("{:?} {}", agent.reports, agent.said()));
     assert!(matches!(applied.done, Done::Applied { cap_ppm: 220_000..=280_000, .. }), "{applied:?}");
     agent.hear(1, |done| *done == Done::Ended).unwrap();
     assert!(agent.end(), "{}", agent.said());
@@ -37,7 +38,7 @@ fn libvirt() {
     let mut agent = Agent::start(&set);
     let mut capped = String::new();
     for _ in 0..100 {
-        let mut command = command(0, "11");
+        let mut command = command(0, "1111");
         command.vm = lwt::types::VmId::new("6efb8ffc-1d6c-44d9-bfad-524919a56c0a");
         agent.tell(&command.sign(&key(1)).unwrap());
         for _ in 0..20 {
@@ -60,5 +61,5 @@ fn libvirt() {
         }
     }
     assert_eq!(fs::read_to_string(&quota).unwrap(), "-1");
-    assert!(agent.end());
+    assert!(agent.end(), "{}", agent.said());
 }

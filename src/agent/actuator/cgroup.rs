@@ -79,10 +79,11 @@ impl Cgroups {
     /// When the kernel does not take it.
     pub fn set(&self, path: &str, cap: &str) -> io::Result<()> {
         let folder = self.root.join(path);
-        // Never made: in a folder that only looks like a control group that would be a file.
+        // One write, as long as any text may be: neither made nor cut off before, so that there is no moment, not even in
+        // a folder that only looks like a control group, in which we could be killed and leave half a cap.
         let write = |name: &str, text: &str| {
-            let mut file = fs::OpenOptions::new().write(true).truncate(true).open(folder.join(name))?;
-            io::Write::write_all(&mut file, text.as_bytes())
+            let mut file = fs::OpenOptions::new().write(true).open(folder.join(name))?;
+            io::Write::write_all(&mut file, format!("{text:<40}\n").as_bytes())
         };
         match write(MAX, cap) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

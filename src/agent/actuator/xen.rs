@@ -36,7 +36,10 @@ impl Xen {
     pub fn read(&self, id: &str) -> io::Result<Option<String>> {
         match run(&self.command, &[&self.scheduler, "-d", id]) {
             Ok(text) => {
-                let wrong = || io::Error::other(format!("xl {} prints no cap of {id}", self.scheduler));
+                // Of a scheduler that does not run it prints nothing, and says that all is well.
+                let other =
+                    format!("xl {} prints no cap of {id}: does another scheduler run?", self.scheduler);
+                let wrong = || io::Error::other(other);
                 cap_of(&text, id).map(Some).ok_or_else(wrong)
             }
             Err(error) => {

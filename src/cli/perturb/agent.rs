@@ -90,7 +90,7 @@ pub fn run(
     };
     let store = open(&config)?;
     let (actuator, host) = (setup.actuator.clone(), setup.host.clone());
-    let mut work = Work::begin(setup, clocks, store)?;
+    let mut work = Work::begin(setup, clocks, store);
     told::list(actuator, host, clocks, tell.clone());
     match client {
         Some(client) => told::kafka(client, config.topics.perturbations.clone(), clocks, tell),
