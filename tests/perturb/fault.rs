@@ -331,6 +331,8 @@ fn settle(
     }
     let dead = agent.is_dead();
     if !dead {
+        // One that was frozen while nothing was capped was left alone, and goes on.
+        agent.signal("CONT");
         agent.end();
     }
     // A keeper that works for a dead agent; one that was frozen is left to its successor.

@@ -63,7 +63,7 @@ fn a_command_is_done_as_it_says() {
     assert!(agent.end());
     let set = settings(&machine);
     let args: Vec<&str> =
-        ["perturb", "history"].into_iter().chain(set.iter().flat_map(|pair| ["--set", pair])).collect();
+        ["perturb", "journal"].into_iter().chain(set.iter().flat_map(|pair| ["--set", pair])).collect();
     let history = String::from_utf8(lwt(&args).stdout).unwrap();
     assert_eq!(
         (history.matches("capped to").count(), history.matches("lifted").count()),
