@@ -28,7 +28,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("simulate", &["types"]),
     ("pipeline", &["cluster", "coupling", "dependencies", "model", "simd", "transport", "types", "window"]),
     ("metrics", &["dependencies", "pipeline", "transport", "types"]),
-    ("serve", &["events", "metrics", "transport", "types"]),
+    ("serve", &["dependencies", "events", "metrics", "transport", "types"]),
     ("config", &["cluster", "collect", "dependencies", "model", "perturb", "transport", "types"]),
     (
         "cli",

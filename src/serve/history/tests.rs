@@ -1,3 +1,5 @@
+//! Tests of the log: against the state that the dataflow has.
+
 use super::*;
 use crate::dependencies::{Ensemble, Fact, State};
 use crate::events::events;
