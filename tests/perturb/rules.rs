@@ -44,7 +44,7 @@ fn a_command_is_done_as_it_says() {
         .collect();
     assert_eq!(kinds, ["accepted", "applied", "lifted", "applied", "lifted", "ended"], "{told:?}");
     let Done::Applied { cap_ppm, used_ppm } = told[1].1 else { panic!("{told:?}") };
-    assert!(cap_ppm >= used_ppm / 2 && cap_ppm <= used_ppm / 2 + 1 && used_ppm.abs_diff(500_000) < 60_000);
+    assert!(cap_ppm >= used_ppm / 2 && cap_ppm <= used_ppm / 2 + 1 && used_ppm.abs_diff(500_000) < 250_000);
     // The slots begin and end when they should; a busy machine is late.
     for (told, want_ms) in told[1..5].iter().zip([0, 500, 1_000, 2_000]) {
         let late_ms = told.0 - order.start_ms - want_ms;

@@ -79,11 +79,13 @@ impl Cgroups {
     /// When the kernel does not take it.
     pub fn set(&self, path: &str, cap: &str) -> io::Result<()> {
         let folder = self.root.join(path);
-        // One write, as long as any text may be: neither made nor cut off before, so that there is no moment, not even in
-        // a folder that only looks like a control group, in which we could be killed and leave half a cap.
+        // One write: neither made nor cut off before, so that there is no moment in which we could be killed and leave half
+        // a cap. The kernel's files have no length, and version 1 takes a number and nothing else; in a folder that only
+        // looks like a control group what was longer is blanked.
         let write = |name: &str, text: &str| {
             let mut file = fs::OpenOptions::new().write(true).open(folder.join(name))?;
-            io::Write::write_all(&mut file, format!("{text:<40}\n").as_bytes())
+            let before = file.metadata()?.len().saturating_sub(1) as usize;
+            io::Write::write_all(&mut file, format!("{text:<before$}\n").as_bytes())
         };
         match write(MAX, cap) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
