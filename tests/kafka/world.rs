@@ -76,7 +76,8 @@ pub fn produce(client: &Client, topic: &str, records: &[(i32, &[u8])]) {
         .create(&[("linger.ms", "0"), ("message.max.bytes", "200000000"), ("compression.codec", "zstd")])
         .unwrap();
     for (partition, payload) in records {
-        let record = BaseRecord::<[u8], [u8]>::to(topic).partition(*partition).payload(payload);
+        // A compacted topic takes no record without a key.
+        let record = BaseRecord::<[u8], [u8]>::to(topic).partition(*partition).key(b"key").payload(payload);
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.poll(Duration::ZERO);
     }
