@@ -144,6 +144,7 @@ fn recording(config: &Config, name: &str, out: &mut impl Write) -> anyhow::Resul
     if let Some(error) = failed {
         eprintln!("lwt: {:#}", anyhow::Error::from(error));
     }
+    board.end();
     writeln!(out, "the recording has been read: {} windows; Ctrl-C ends this", state.windows)?;
     Ok(out.flush()?)
 }

@@ -43,6 +43,8 @@ pub fn router() -> Router<Arc<Board>> {
 struct Status {
     #[serde(flatten)]
     about: About,
+    /// Whether more may come; a recording ends.
+    live: bool,
     window_end_ms: Option<i64>,
     /// The oldest moment that is known.
     from_ms: Option<i64>,
@@ -58,6 +60,7 @@ async fn status(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Status>
         let now = history.now();
         Status {
             about: board.about.clone(),
+            live: board.is_live(),
             window_end_ms: now.end_ms,
             from_ms: history.windows().next().map(|(end_ms, _)| end_ms),
             vms: now.vms.len(),

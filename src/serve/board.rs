@@ -1,6 +1,7 @@
 //! What the dashboard and the API show, and who is told when it changes. Written by the thread that follows the
 //! pipeline, read by requests; the writer waits for no reader longer than it takes to copy a picture.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
@@ -43,6 +44,8 @@ pub struct Board {
     history: RwLock<History>,
     recent: RwLock<Recent>,
     bell: broadcast::Sender<Arc<str>>,
+    /// Whether more may come.
+    live: AtomicBool,
 }
 
 impl Board {
@@ -50,7 +53,14 @@ impl Board {
     pub fn new(about: About, explain: Option<Explain>) -> Self {
         let ticks = (about.window_ms / about.period_ms.max(1)).max(1) as usize;
         let recent = RwLock::new(Recent::new(ticks, about.period_ms));
-        Board { about, explain, history: RwLock::default(), recent, bell: broadcast::channel(BEHIND).0 }
+        Board {
+            about,
+            explain,
+            history: RwLock::default(),
+            recent,
+            bell: broadcast::channel(BEHIND).0,
+            live: true.into(),
+        }
     }
 
     /// Begins with what is known from before.
@@ -76,6 +86,16 @@ impl Board {
     pub fn samples<'a>(&self, samples: impl IntoIterator<Item = &'a Samples>) {
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         samples.into_iter().for_each(|run| recent.push(run));
+    }
+
+    /// Nothing more comes: the recording has been read.
+    pub fn end(&self) {
+        self.live.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether more may come.
+    pub fn is_live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
     }
 
     /// Every event from now on.
