@@ -47,7 +47,7 @@ fn explainer(plan: Plan, period_ms: u64) -> Explain {
         let Method::Coupling(params) = plan.method.clone() else { return Err("nothing to explain".into()) };
         let asked = Asked { names: [a.as_str(), b.as_str()], at_ms: None };
         let explained = explain::follow(&mut plan, &params, once(runs), period_ms, asked);
-        let object = explained.and_then(|(explained, _)| Ok(serde_json::to_value(explained)?));
+        let object = explained.and_then(|(explained, ..)| Ok(serde_json::to_value(explained)?));
         object.map_err(|error| format!("{error:#}"))
     })
 }

@@ -89,7 +89,10 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     };
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let asked = Asked { names: [&args.one, &args.other], at_ms: args.at };
-    let (explained, failed) = follow(&mut plan, &params, feed, period_ms, asked)?;
+    let (explained, refused, failed) = follow(&mut plan, &params, feed, period_ms, asked)?;
+    if refused > 0 {
+        eprintln!("lwt: {refused} times input was refused; lwt analyze says why");
+    }
     match args.format {
         Format::Json => {
             serde_json::to_writer(&mut *out, &explained)?;
@@ -108,7 +111,7 @@ pub(super) struct Asked<'a> {
     pub at_ms: Option<i64>,
 }
 
-/// Explains a pair from what `feed` gives, and says why that could not be read to its end, if so.
+/// Explains a pair from what `feed` gives, and says how often input was refused, and why the rest could not be read, if so.
 ///
 /// # Errors
 /// No whole window, no such VM, whatever stops the flow.
@@ -118,7 +121,7 @@ pub(super) fn follow(
     feed: Feed,
     period_ms: u64,
     asked: Asked<'_>,
-) -> anyhow::Result<(Explained, Option<ReadError>)> {
+) -> anyhow::Result<(Explained, usize, Option<ReadError>)> {
     let (watch, sights) = Watch::new(asked.names.map(str::to_string));
     plan.watch = Some(watch);
     let (mut follower, mut refused) = (Follower::new(asked, sights), 0);
@@ -130,13 +133,10 @@ pub(super) fn follow(
         }
         Ok(())
     })?;
-    if refused > 0 {
-        eprintln!("lwt: {refused} times input was refused; lwt analyze says why");
-    }
     anyhow::ensure!(state.windows > 0, "the recording has no whole window: give a shorter --window");
     follower.check_names()?;
     let length_ms = plan.window.length() as i64 * period_ms as i64;
-    Ok((follower.explain(params, length_ms, period_ms)?, failed))
+    Ok((follower.explain(params, length_ms, period_ms)?, refused, failed))
 }
 
 fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<Config> {
