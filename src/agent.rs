@@ -22,7 +22,7 @@
 //! neither process.
 //!
 //! Only what holds the lock of the state folder changes caps: the agent as long as it lives, then the keeper, or the next
-//! agent. A command (`xl`, `virsh`) that a dead agent had begun may still act: every command ends after 6 s
+//! agent; but that a keeper first puts back what it holds in memory, whoever has the lock by then. A command (`xl`, `virsh`) that a dead agent had begun may still act: every command ends after 6 s
 //! (`timeout`), and for 7 s whoever puts back looks again.
 
 pub mod store;

@@ -31,12 +31,23 @@ pub fn read_into(file: &Path, raw: &mut RawConfig) -> anyhow::Result<()> {
     Ok(raw.set_file(&text, &file.display().to_string())?)
 }
 
+/// What a pipeline file, if there is one, the environment and --set say together, each above the one before.
+///
+/// # Errors
+/// As [`read_into`]; a key that there is not.
+pub fn raw(pipeline: Option<&Path>, environment: RawConfig, set: &[String]) -> anyhow::Result<RawConfig> {
+    let mut raw = RawConfig::default();
+    if let Some(pipeline) = pipeline {
+        read_into(pipeline, &mut raw)?;
+    }
+    raw.overlay(environment);
+    raw.set_pairs(set)?;
+    Ok(raw)
+}
+
 /// Whether one pipeline file, under what the environment says, is right.
 fn check(file: &Path, environment: &RawConfig) -> anyhow::Result<()> {
-    let mut raw = RawConfig::default();
-    read_into(file, &mut raw)?;
-    raw.overlay(environment.clone());
-    raw.prove()?;
+    raw(Some(file), environment.clone(), &[])?.prove()?;
     Ok(())
 }
 

@@ -107,12 +107,7 @@ pub struct Args {
 
 impl Args {
     fn config(&self, environment: RawConfig) -> anyhow::Result<Config> {
-        let mut raw = RawConfig::default();
-        if let Some(pipeline) = &self.pipeline {
-            check::read_into(pipeline, &mut raw)?;
-        }
-        raw.overlay(environment);
-        raw.set_pairs(&self.set)?;
+        let mut raw = check::raw(self.pipeline.as_deref(), environment, &self.set)?;
         for (key, flag, value) in [
             ("collect.source", "--source", &self.source),
             ("collect.period", "--period", &self.period),
@@ -148,6 +143,15 @@ struct Collector<'a> {
     now_ns: Clock,
 }
 
+/// This host: what was said, or what the kernel says.
+///
+/// # Errors
+/// When neither does.
+pub(super) fn host(config: &Config) -> anyhow::Result<HostId> {
+    let said = config.collect.host.clone().map_or_else(cgroup::host_name, Ok);
+    Ok(HostId::new(&said.context("the kernel does not tell this host's name: say it with --host")?))
+}
+
 /// Runs the command, until it is told to end or its source ends.
 ///
 /// # Errors
@@ -160,15 +164,10 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let config = args.config(environment)?;
     logs::install(config.log, now_ms);
-    let host = match &config.collect.host {
-        Some(host) => host.clone(),
-        None => {
-            cgroup::host_name().context("the kernel does not tell this host's name: say it with --host")?
-        }
-    };
+    let host = host(&config)?;
     let control = Control::new().context("cannot wait for signals")?;
     let outlet = if args.dry_run { Outlet::Print(out) } else { Outlet::publish(&config)? };
-    let collector = Collector { config: &config, host: HostId::new(&host), outlet, control, now_ns };
+    let collector = Collector { config: &config, host, outlet, control, now_ns };
     match config.collect.source {
         Source::Cgroup => cgroups(collector),
         Source::Xentop => xentop::run(collector),

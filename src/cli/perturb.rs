@@ -92,12 +92,7 @@ fn config(
     set: &[String],
     flags: &[(&str, &str, &Option<String>)],
 ) -> anyhow::Result<Config> {
-    let mut raw = RawConfig::default();
-    if let Some(pipeline) = pipeline {
-        check::read_into(pipeline, &mut raw)?;
-    }
-    raw.overlay(environment);
-    raw.set_pairs(set)?;
+    let mut raw = check::raw(pipeline, environment, set)?;
     input::set_flags(&mut raw, flags)?;
     Ok(raw.prove()?)
 }

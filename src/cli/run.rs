@@ -76,10 +76,7 @@ impl Args {
 /// # Errors
 /// A wrong configuration, input that cannot be read, output that cannot be written.
 pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut raw = RawConfig::default();
-    check::read_into(&args.pipeline, &mut raw)?;
-    raw.overlay(environment);
-    raw.set_pairs(&args.set)?;
+    let mut raw = check::raw(Some(&args.pipeline), environment, &args.set)?;
     if let Some(workers) = &args.workers {
         raw.set("engine.workers", workers, "--workers")?;
     }

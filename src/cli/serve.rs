@@ -34,9 +34,6 @@ const FIRST: Duration = Duration::from_secs(5);
 /// How often what holds is read until nothing has changed meanwhile: a window a second leaves 0.7 s for it.
 const TIMES: usize = 5;
 
-/// The sampling period if none is said: collectors sample every second.
-const PERIOD: Duration = Duration::from_secs(1);
-
 /// How long it may take to leave.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -45,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[command(after_help = "Examples:
   lwt serve --trace trace.csv                        a recording; then open http://127.0.0.1:7890
   lwt serve --trace day.csv.gz --speed 60            as it happened, a minute a second
-  lwt serve pipelines/datacenter.toml                what lwt run with the same file publishes
+  lwt serve pipelines/datacenter.toml --listen 127.0.0.1:7880    what lwt run with the same file publishes
   lwt serve --brokers kafka1:9092 --listen 0.0.0.0:7890 --set serve.token_file=/etc/lwt/token
 
 What the API offers: http://127.0.0.1:7890/api/v1/openapi.json")]
@@ -73,12 +70,7 @@ pub struct Args {
 
 impl Args {
     fn config(&self, environment: RawConfig) -> anyhow::Result<Config> {
-        let mut raw = RawConfig::default();
-        if let Some(pipeline) = &self.pipeline {
-            check::read_into(pipeline, &mut raw)?;
-        }
-        raw.overlay(environment);
-        raw.set_pairs(&self.set)?;
+        let mut raw = check::raw(self.pipeline.as_deref(), environment, &self.set)?;
         self.input.set(&mut raw)?;
         let flags = [
             ("kafka.brokers", "--brokers", &self.brokers),
@@ -153,7 +145,7 @@ fn recording(config: &Config, name: &str, out: &mut impl Write) -> anyhow::Resul
 fn published(config: &Config, stop: &Stop, now_ms: Clock, out: &mut impl Write) -> anyhow::Result<()> {
     let client = Arc::new(Client::new(&config.kafka)?);
     client.connect()?;
-    let period_ms = config.period.unwrap_or(PERIOD).as_millis() as u64;
+    let period_ms = config.period.unwrap_or(session::PERIOD).as_millis() as u64;
     let board = dashboard::board(config, period_ms, Some(format!("Kafka at {}", client.brokers())))?;
     // From the oldest event that is still there: they are the history.
     let follower = Follower::open(&client, &config.topics.events, Some(0))?;
@@ -181,7 +173,7 @@ fn history(client: &Client, follower: &Follower<'_>, config: &Config) -> anyhow:
         let known = events.len();
         while let Some(bytes) = follower.next(patience)? {
             patience = QUIET;
-            // What is no event is said when it comes again, or is old.
+            // What is no event was not written by lwt, and is none.
             events.extend(serde_json::from_slice::<Event>(&bytes));
         }
         if known > 0 && events.len() == known {

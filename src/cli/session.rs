@@ -1,5 +1,7 @@
 //! From a configuration and a source of samples to a running flow: what `analyze`, `run` and `demo` share.
 
+use std::time::Duration;
+
 use anyhow::Context;
 
 use crate::cluster::{self, Clusters};
@@ -13,12 +15,15 @@ use crate::transport::file::ReadError;
 use crate::types::{DeadLetter, Tick};
 use crate::window::{self, Shape};
 
+/// The sampling period over Kafka if none is said: collectors sample every second.
+pub const PERIOD: Duration = Duration::from_secs(1);
+
 /// The plan for samples every `period_ms`; `aligned` as in [`Plan`].
 ///
 /// # Errors
 /// When window and hop are no multiples of the period, or the order does not fit the window.
 pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyhow::Result<Plan> {
-    let ticks = |length: std::time::Duration, name: &str| -> anyhow::Result<usize> {
+    let ticks = |length: Duration, name: &str| -> anyhow::Result<usize> {
         let ms = length.as_millis();
         let fits = ms.is_multiple_of(period_ms.into()) && ms > 0;
         anyhow::ensure!(

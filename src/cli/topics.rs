@@ -72,12 +72,7 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
 
 impl Which {
     fn raw(&self, environment: RawConfig) -> anyhow::Result<RawConfig> {
-        let mut raw = RawConfig::default();
-        if let Some(pipeline) = &self.pipeline {
-            check::read_into(pipeline, &mut raw)?;
-        }
-        raw.overlay(environment);
-        raw.set_pairs(&self.set)?;
+        let mut raw = check::raw(self.pipeline.as_deref(), environment, &self.set)?;
         for (key, flag, value) in [
             ("kafka.brokers", "--brokers", &self.brokers),
             ("topics.partitions", "--partitions", &self.partitions),

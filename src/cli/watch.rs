@@ -88,12 +88,7 @@ pub fn run(args: &Args, environment: RawConfig, out: &mut impl Write) -> anyhow:
 
 impl Args {
     fn config(&self, environment: RawConfig) -> anyhow::Result<Config> {
-        let mut raw = RawConfig::default();
-        if let Some(pipeline) = &self.pipeline {
-            check::read_into(pipeline, &mut raw)?;
-        }
-        raw.overlay(environment);
-        raw.set_pairs(&self.set)?;
+        let mut raw = check::raw(self.pipeline.as_deref(), environment, &self.set)?;
         if let Some(brokers) = &self.brokers {
             raw.set("kafka.brokers", brokers, "--brokers")?;
         }

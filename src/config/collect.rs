@@ -116,10 +116,7 @@ fn groups(text: &str) -> Result<Vec<Pattern>, String> {
 }
 
 fn command(text: &str) -> Result<Option<Vec<String>>, String> {
-    or("auto", text, |text| {
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        if words.is_empty() { Err("a program is needed, or -".into()) } else { Ok(words) }
-    })
+    or("auto", text, |text| value::words(text).map_err(|error| error + ", or -"))
 }
 
 fn hosts(text: &str) -> Result<Option<usize>, String> {

@@ -60,7 +60,7 @@ impl Perturb {
             state: read.get("perturb.state", value::path),
             actuator: read.get("perturb.actuator", actuator),
             root: read.get("perturb.root", |text| or("auto", text, value::path)),
-            command: read.get("perturb.command", |text| or("auto", text, words)),
+            command: read.get("perturb.command", |text| or("auto", text, value::words)),
             lately: Duration::from_millis(read.get("perturb.lately", |text| within(text, (1_000, 600_000)))),
         }
     }
@@ -87,9 +87,4 @@ fn actuator(text: &str) -> Result<Actuates, String> {
         "libvirt" => Ok(Actuates::Libvirt),
         _ => Err(format!("there is no actuator `{text}`: cgroup, credit2, credit or libvirt")),
     }
-}
-
-fn words(text: &str) -> Result<Vec<String>, String> {
-    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-    if words.is_empty() { Err("a program is needed".into()) } else { Ok(words) }
 }

@@ -1,7 +1,5 @@
 //! The keys of a collector that reads from Prometheus.
 
-use std::path::PathBuf;
-
 use super::value::{self, Reader, or};
 use super::{Key, RawConfig, Wrong, key};
 use crate::collect::series::query::{Query, Unit, list, templates};
@@ -55,13 +53,14 @@ impl Prometheus {
         set(&mut query.host, read.get("prometheus.host", label));
         set(&mut query.sum, read.get("prometheus.sum", labels));
         query.unit = read.get("prometheus.unit", unit);
-        let (token, user) = (read.get("prometheus.token_file", file), read.get("prometheus.user", user));
-        let login = match (token, user, read.get("prometheus.password_file", file)) {
+        let (token, user) =
+            (read.get("prometheus.token_file", value::file), read.get("prometheus.user", user));
+        let login = match (token, user, read.get("prometheus.password_file", value::file)) {
             (Some(token), ..) => Login::Token(token),
             (None, Some(user), Some(password)) => Login::Password(user, password),
             _ => Login::None,
         };
-        let (url, ca_file) = (read.get("prometheus.url", url), read.get("prometheus.ca_file", file));
+        let (url, ca_file) = (read.get("prometheus.url", url), read.get("prometheus.ca_file", value::file));
         Prometheus { settings: Settings { url, login, ca_file }, query }
     }
 }
@@ -111,10 +110,6 @@ fn unit(text: &str) -> Result<Unit, String> {
         "ns" => Ok(Unit::Nanoseconds),
         _ => Err(format!("`{text}` is neither s nor ns")),
     }
-}
-
-fn file(text: &str) -> Result<Option<PathBuf>, String> {
-    or("none", text, value::path)
 }
 
 fn user(text: &str) -> Result<Option<String>, String> {

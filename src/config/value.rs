@@ -198,6 +198,12 @@ pub fn brokers(text: &str) -> Result<String, String> {
     text.split(',').all(|broker| right(broker.trim())).then(|| text.into()).ok_or_else(wrong)
 }
 
+/// A program and its arguments.
+pub fn words(text: &str) -> Result<Vec<String>, String> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    if words.is_empty() { Err("a program is needed".into()) } else { Ok(words) }
+}
+
 /// A file that there need not be.
 pub fn file(text: &str) -> Result<Option<PathBuf>, String> {
     or("none", text, path)

@@ -14,7 +14,7 @@ use axum::routing::get;
 
 use super::ask::Refusal;
 use super::board::Board;
-use super::{api, assets};
+use super::{alive, answer, api, assets};
 
 /// Nothing but what comes from here: VMs' names are written by strangers.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -40,7 +40,7 @@ pub fn router(board: Arc<Board>, door: Door) -> Router {
         .route("/", get(assets::index))
         .route("/assets/{file}", get(assets::file))
         .route("/api/v1/openapi.json", get(assets::openapi))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .with_state(board)
         .merge(inside)
@@ -49,12 +49,8 @@ pub fn router(board: Arc<Board>, door: Door) -> Router {
 }
 
 /// Whether there is something to be seen.
-async fn ready(State(board): State<Arc<Board>>) -> (StatusCode, &'static str) {
-    if board.history(|history| history.now().end_ms.is_some()) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting: no window yet\n")
-    }
+async fn ready(State(board): State<Arc<Board>>) -> (StatusCode, String) {
+    answer(board.history(|history| history.now().end_ms.is_some()), "starting: no window yet")
 }
 
 async fn look_at_host(State(door): State<Door>, request: Request, next: Next) -> Response {

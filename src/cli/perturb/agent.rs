@@ -17,12 +17,12 @@ use crate::agent::actuator::{Actuator, find_root};
 use crate::agent::keeper::{self, Clocks};
 use crate::agent::store::{Store, StoreError};
 use crate::agent::work::{Setup, Work};
+use crate::cli::logs;
 use crate::cli::stop::Stop;
 use crate::collect::cgroup;
 use crate::config::{Actuates, Config, RawConfig};
 use crate::perturb::keys;
 use crate::transport::kafka::client::Client;
-use crate::types::HostId;
 
 /// How long an end may take: an actuator's command takes 6 s at most, twice. Then the keeper goes on.
 const GRACE: Duration = Duration::from_secs(20);
@@ -78,6 +78,7 @@ pub fn run(
         ("perturb.state", "--state", &args.state),
     ];
     let config = super::config(args.pipeline.as_deref(), environment, &args.set, &flags)?;
+    logs::install(config.log, clocks.wall_ms);
     let setup = setup(&config)?;
     let (tell, events) = mpsc::sync_channel(QUEUE);
     let wake = tell.clone();
@@ -131,12 +132,6 @@ fn follow(
 
 fn setup(config: &Config) -> anyhow::Result<Setup> {
     let perturb = &config.perturb;
-    let host = match &config.collect.host {
-        Some(host) => host.clone(),
-        None => {
-            cgroup::host_name().context("the kernel does not tell this host's name: say it with --host")?
-        }
-    };
     let text = match perturb.trusted.as_str() {
         "none" => String::new(),
         path if path.contains('/') => {
@@ -149,7 +144,7 @@ fn setup(config: &Config) -> anyhow::Result<Setup> {
         eprintln!("lwt: perturb.enabled is off or perturb.trusted is empty: every command will be refused");
     }
     Ok(Setup {
-        host: HostId::new(&host),
+        host: crate::cli::collect::host(config)?,
         rules: perturb.rules.clone(),
         trusted,
         folder: perturb.state.clone(),

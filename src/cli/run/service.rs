@@ -28,9 +28,6 @@ use crate::transport::kafka::{admin, state};
 use crate::transport::records::{Record, Topic};
 use crate::transport::watermark;
 
-/// The sampling period if none is said: collectors sample every second.
-const PERIOD: Duration = Duration::from_secs(1);
-
 /// How long it may take to leave: an abort takes milliseconds if the brokers answer.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -41,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub fn run(config: &Config, processes: Option<(usize, Vec<String>)>, now_ms: Clock) -> anyhow::Result<()> {
     logs::install(config.log, now_ms);
     let (stop, period_ms) =
-        (Stop::on_signals(GRACE, || ())?, config.period.unwrap_or(PERIOD).as_millis() as u64);
+        (Stop::on_signals(GRACE, || ())?, config.period.unwrap_or(session::PERIOD).as_millis() as u64);
     let plan = session::plan(config, period_ms, true, Simd::detect())?;
     let metrics = seen(config, processes.as_ref().map_or(0, |(process, _)| *process), now_ms)?;
     let client = Arc::new(Client::new(&config.kafka)?);
@@ -193,7 +190,7 @@ impl Results {
         Results {
             sink,
             topics: config.topics.clone(),
-            period_ms: config.period.unwrap_or(PERIOD).as_millis() as i64,
+            period_ms: config.period.unwrap_or(session::PERIOD).as_millis() as i64,
             hop_ms: config.hop.as_millis() as i64,
             settings: settings.to_string(),
             state: State::default(),
