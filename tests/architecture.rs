@@ -58,7 +58,7 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Each outside crate, with the modules (and what is below them) that may name it.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
-    ("base64", &["transport::prometheus"]),
+    ("base64", &["transport::kafka::token", "transport::prometheus"]),
     ("axum", &["serve"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
@@ -84,6 +84,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "agent",
             "cli",
+            "cluster",
             "config",
             "coupling",
             "dependencies",

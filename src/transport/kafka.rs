@@ -2,6 +2,7 @@
 
 pub mod settings;
 pub mod client;
+mod token;
 pub mod trouble;
 pub mod topics;
 pub mod admin;

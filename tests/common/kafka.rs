@@ -61,20 +61,20 @@ impl Broker {
         Some(Broker { addresses, folder, line: Mutex::new((tell, lines)), _script: script })
     }
 
-    /// Stops (SIGTERM), kills, pauses (SIGSTOP), resumes or starts it again, at the same addresses; returns
-    /// when it is done.
+    /// Stops (SIGTERM), kills, pauses (SIGSTOP), resumes or starts it again, at the same addresses, gives a right or
+    /// takes it away; returns when it is done.
     pub fn tell(&self, word: &str) {
         let mut line = self.line.lock().unwrap();
         writeln!(line.0, "{word}").unwrap();
         addresses(&mut line.1);
     }
 
-    /// The address of a listener: PLAINTEXT, SCRAM, EXPIRED or MTLS.
+    /// The address of a listener: PLAINTEXT, SCRAM, EXPIRED, MTLS or OAUTH.
     pub fn address(&self, listener: &str) -> &str {
         &self.addresses[listener]
     }
 
-    /// A file of the certificates that it made.
+    /// A file of the certificates and tokens that it made.
     pub fn tls(&self, file: &str) -> String {
         self.folder.join("tls").join(file).display().to_string()
     }

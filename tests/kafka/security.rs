@@ -1,4 +1,4 @@
-//! TLS and SASL/SCRAM: who is let in, and what those are told who are not.
+//! TLS, SASL/SCRAM and OAUTHBEARER: who is let in, and what those are told who are not.
 
 use std::process::{Command, Output};
 
@@ -24,6 +24,18 @@ fn certificate(broker: &Broker, name: &str) -> Vec<(String, String)> {
         ("ssl.ca.location", broker.tls("ca.pem")),
         ("ssl.certificate.location", broker.tls(&format!("{name}.pem"))),
         ("ssl.key.location", broker.tls(&format!("{name}.key"))),
+    ]
+    .map(|(name, value)| (name.to_string(), value))
+    .into()
+}
+
+/// Properties of a user who shows a token.
+fn token(broker: &Broker, name: &str) -> Vec<(String, String)> {
+    [
+        ("security.protocol", "SASL_SSL".to_string()),
+        ("ssl.ca.location", broker.tls("ca.pem")),
+        ("sasl.mechanism", "OAUTHBEARER".into()),
+        ("sasl.oauthbearer.config", format!("file={}", broker.tls(&format!("{name}.token")))),
     ]
     .map(|(name, value)| (name.to_string(), value))
     .into()
@@ -73,6 +85,7 @@ fn the_right_ones_are_let_in() {
     let_in(address, &alice);
     let_in(address, &with(alice.clone(), "sasl.mechanism", "SCRAM-SHA-256"));
     let_in(broker.address("MTLS"), &certificate(broker, "client"));
+    let_in(broker.address("OAUTH"), &token(broker, "alice"));
     // The password from the environment, and from a file.
     let_in(address, &with(alice.clone(), "sasl.password", "{ env = \"PASSWORD\" }"));
     let folder = tempfile::tempdir().unwrap();
@@ -104,12 +117,33 @@ fn wrong_passwords_are_named() {
 #[test]
 fn whoever_may_nothing_is_told_so() {
     let Some(broker) = broker() else { return };
-    refused(
-        broker.address("SCRAM"),
-        &scram(broker, "mallory", "mallory-secret"),
-        &[
-            "the user mallory may not look at the topic lwt.samples: give them the right (kafka-acls.sh --add)",
-        ],
+    let words = "may not look at the topic lwt.samples: give them the right (kafka-acls.sh --add)";
+    let scram = scram(broker, "mallory", "mallory-secret");
+    refused(broker.address("SCRAM"), &scram, &[&format!("the user mallory {words}")]);
+    refused(broker.address("OAUTH"), &token(broker, "mallory"), &[&format!("we {words}")]);
+}
+
+#[test]
+fn wrong_tokens_are_named() {
+    let Some(broker) = broker() else { return };
+    let address = broker.address("OAUTH");
+    let words = "there is no token (OAUTHBEARER), or the broker does not accept it: check the file that";
+    // For somewhere else, of yesterday, signed by somebody else, not there.
+    for name in ["astray", "expired", "forged"] {
+        refused(address, &token(broker, name), &[words]);
+    }
+    refused(address, &token(broker, "nobody"), &[words, "cannot read the token"]);
+    let said = "lwt sets it itself: the token is in a file: sasl.oauthbearer.config = \"file=PATH\"";
+    let unsigned = with(token(broker, "alice"), "enable.sasl.oauthbearer.unsecure.jwt", "true");
+    let done = run(address, &unsigned);
+    assert!(String::from_utf8_lossy(&done.stderr).contains(said), "{done:?}");
+    // What needs a library that is not linked in.
+    let asks = with(token(broker, "alice"), "sasl.oauthbearer.method", "oidc");
+    let done = run(address, &asks);
+    assert!(
+        String::from_utf8_lossy(&done.stderr)
+            .contains("\"sasl.oauthbearer.method\" not supported in this build"),
+        "{done:?}"
     );
 }
 

@@ -81,7 +81,7 @@ pub fn create(client: &Client, state: State) -> Result<State, ClientError> {
 }
 
 fn look(client: &Client, wanted: Vec<Wanted>) -> Result<State, ClientError> {
-    let (admin, consumer) = (client.create(&[])?, client.create(&[])?);
+    let (admin, consumer) = (client.create(&[])?, client.consumer(&[])?);
     let (mut all, mut missing) = (vec![], vec![]);
     for wanted in &wanted {
         let found = find(client, &admin, &consumer, &wanted.name)?;

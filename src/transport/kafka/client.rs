@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, Producer};
@@ -112,7 +113,18 @@ impl Client {
         self.create_with(own, Context::hiding(&self.secrets))
     }
 
-    /// The same with a context that hears more.
+    /// A consumer, which has its token if it needs one.
+    ///
+    /// # Errors
+    /// [`ClientError::Make`].
+    pub fn consumer(&self, own: &[(&str, &str)]) -> Result<BaseConsumer<Context>, ClientError> {
+        let consumer: BaseConsumer<Context> = self.create(own)?;
+        // It asks for a token at once, but us only when it is polled; nothing else can come yet.
+        drop(consumer.poll(Duration::ZERO));
+        Ok(consumer)
+    }
+
+    /// The same as [`Client::create`] with a context that hears more.
     ///
     /// # Errors
     /// [`ClientError::Make`].

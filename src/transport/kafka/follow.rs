@@ -42,7 +42,7 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// A topic that is not there, brokers that do not answer, or refuse.
     pub fn open(client: &'a Client, topic: &str, from_ms: Option<i64>) -> Result<Self, ClientError> {
-        let consumer = client.create(&PROPERTIES)?;
+        let consumer = client.consumer(&PROPERTIES)?;
         let follower = Follower { client, consumer, topic: topic.into(), silent: Cell::new(0) };
         follower.assign(from_ms).map_err(|error| follower.failed(error))?;
         Ok(follower)

@@ -7,10 +7,11 @@
 //! is in the spool. What was written but not confirmed when a process was killed is written again.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
@@ -95,6 +96,12 @@ struct Delivery {
 }
 
 impl ClientContext for Delivery {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.trouble.generate_oauth_token(config)
+    }
+
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {

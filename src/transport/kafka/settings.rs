@@ -82,6 +82,10 @@ const OURS: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "lwt commits what a window has used"),
     ("enable.idempotence", "lwt writes in transactions"),
     ("isolation.level", "lwt reads what was committed"),
+    (
+        "enable.sasl.oauthbearer.unsecure.jwt",
+        "the token is in a file: sasl.oauthbearer.config = \"file=PATH\"",
+    ),
 ];
 
 /// Whether a property's value must never be shown, however it was given.

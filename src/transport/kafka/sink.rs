@@ -1,5 +1,6 @@
 //! Records -> Kafka, a transaction at a time: all of them are seen, or none.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -105,6 +106,8 @@ impl Sink {
     /// Fences off whoever wrote before, and aborts what was left open.
     fn begin(&self) -> Result<(), SinkError> {
         let mut attempts = 0;
+        // It may want a token first.
+        self.producer.poll(Duration::ZERO);
         while let Err(error) = self.producer.init_transactions(STEP) {
             if let Remedy::End(end) = self.judge(&error) {
                 let what = format!("write as the transactional.id {}", self.id);
@@ -139,6 +142,7 @@ impl Sink {
         let mut attempts = 0;
         while let Err(error) = self.attempt(records, &mut attempts) {
             match self.judge(&error) {
+                Remedy::End(SinkError::Refused(error)) => return Err(self.refused(records, *error)),
                 Remedy::End(end) => return Err(end),
                 Remedy::Again | Remedy::Abort => self.abort(&mut attempts)?,
             }
@@ -146,6 +150,16 @@ impl Sink {
         }
         self.tell(read);
         Ok(())
+    }
+
+    /// Of what Kafka does not take: whoever may not write is told where.
+    fn refused(&self, records: &[Out], error: KafkaError) -> SinkError {
+        if error.rdkafka_error_code() != Some(Code::TopicAuthorizationFailed) {
+            return SinkError::Refused(Box::new(error));
+        }
+        let topics: BTreeSet<&str> = records.iter().map(|record| record.topic.as_str()).collect();
+        let topics = Vec::from_iter(topics).join(", ");
+        self.client.failed(&format!("write to all of the topics {topics}"), error).into()
     }
 
     /// Says how far a topic has been read: for those who look, not for us, so nothing waits for it. In the transaction it
@@ -160,6 +174,10 @@ impl Sink {
         }
         // Hears the answers to what was said before.
         while self.reader.poll(Duration::ZERO).is_some() {}
+        if let Some(error) = self.reader.context().take_uncommitted() {
+            let what = format!("commit offsets of the group {}", self.id);
+            tracing::warn!("tools that show lag see nothing: {}", self.client.failed(&what, error));
+        }
     }
 
     /// One transaction.

@@ -155,7 +155,7 @@ impl Source {
         grid: Grid,
         from_ms: Option<i64>,
     ) -> Result<Source, SourceError> {
-        let consumer: Arc<BaseConsumer<Context>> = Arc::new(client.create(&PROPERTIES)?);
+        let consumer: Arc<BaseConsumer<Context>> = Arc::new(client.consumer(&PROPERTIES)?);
         let failed = |error| SourceError::Client(client.failed(&format!("read the topic {topic}"), error));
         let known = count(&consumer, topic, client)?;
         let mine: Vec<i32> = share(0..known, worker, workers).collect();

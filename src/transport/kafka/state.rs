@@ -73,7 +73,7 @@ fn read<T: Default>(
     topic: &str,
     take: impl Fn(&mut T, String, Option<&[u8]>),
 ) -> Result<Result<T, ClientError>, KafkaError> {
-    let consumer: BaseConsumer<Context> = match client.create(&PROPERTIES) {
+    let consumer: BaseConsumer<Context> = match client.consumer(&PROPERTIES) {
         Ok(consumer) => consumer,
         Err(error) => return Ok(Err(error)),
     };

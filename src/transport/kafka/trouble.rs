@@ -1,16 +1,19 @@
 //! What librdkafka says when a cluster cannot be reached -> what is wrong, and what to do.
 
+use std::error::Error;
 use std::sync::Mutex;
 
-use rdkafka::client::ClientContext;
+use rdkafka::TopicPartitionList;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use tracing::{debug, info, warn};
 
 use super::settings::without;
+use super::token;
 
 /// Why a cluster does not let us in, the most telling last: what comes later in this list says more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -29,6 +32,8 @@ pub enum Trouble {
     OurCertificate,
     /// The user or the password is wrong.
     Login,
+    /// Nobody gives us a token, or the broker does not believe it.
+    Token,
 }
 
 impl Trouble {
@@ -42,6 +47,7 @@ impl Trouble {
             Trouble::Certificate => "the broker's certificate is not to be trusted",
             Trouble::OurCertificate => "the broker does not accept our certificate",
             Trouble::Login => "the broker does not accept this user and password",
+            Trouble::Token => "there is no token (OAUTHBEARER), or the broker does not accept it",
         }
     }
 
@@ -61,6 +67,9 @@ impl Trouble {
                 "check ssl.certificate.location and ssl.key.location in [kafka.properties]: dates, and who signed it"
             }
             Trouble::Login => "check sasl.username, sasl.password and sasl.mechanism in [kafka.properties]",
+            Trouble::Token => {
+                "check the file that sasl.oauthbearer.config in [kafka.properties] names: its dates, and who it is for"
+            }
         }
     }
 
@@ -78,6 +87,7 @@ impl Trouble {
         }
         match code? {
             Code::Authentication if says(&["Unsupported SASL mechanism"]) => Some(Trouble::Protocol),
+            Code::Authentication if says(&["OAUTHBEARER", "invalid_token"]) => Some(Trouble::Token),
             Code::Authentication | Code::SaslAuthenticationFailed => Some(Trouble::Login),
             Code::Resolve => Some(Trouble::Name),
             Code::SSL if says(&["certificate verify failed", "certificate could not be verified"]) => {
@@ -98,6 +108,7 @@ impl Trouble {
 pub struct Context {
     secrets: Vec<String>,
     seen: Mutex<Option<(Trouble, String)>>,
+    uncommitted: Mutex<Option<KafkaError>>,
 }
 
 impl Context {
@@ -116,6 +127,11 @@ impl Context {
         self.seen.lock().map_or(None, |seen| seen.clone())
     }
 
+    /// Why the last offsets that a consumer wanted to commit were not, once.
+    pub fn take_uncommitted(&self) -> Option<KafkaError> {
+        self.uncommitted.lock().ok()?.take()
+    }
+
     fn note(&self, trouble: Trouble, reason: &str) {
         let Ok(mut seen) = self.seen.lock() else { return };
         if seen.as_ref().is_none_or(|(before, _)| *before < trouble) {
@@ -125,6 +141,12 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        Ok(token::read(config)?)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let message = self.shown(message);
         match level {
@@ -148,7 +170,13 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Ok(mut uncommitted) = self.uncommitted.lock() {
+            *uncommitted = result.err();
+        }
+    }
+}
 
 impl ProducerContext for Context {
     type DeliveryOpaque = ();
