@@ -4,13 +4,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod agent;
+mod bad;
 mod chaos;
 mod cluster;
 mod collect;
+mod disk;
 mod fleet;
 mod foreign;
 mod perturb;
 mod pipeline;
+mod rights;
 mod security;
 mod service;
 mod sink;

@@ -1,5 +1,5 @@
-//! `lwt run` over a real broker: killed again and again, with other numbers of workers, it publishes what one that is
-//! never disturbed publishes, each window once.
+//! `lwt run` over a real broker: killed again and again, with other numbers of workers and partitions, it publishes what one
+//! that is never disturbed publishes, each window once.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -15,15 +15,20 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::common::kafka::{broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
-use crate::world::{client, lag, now_ms};
+use crate::world::{alone, client, grow, lag, now_ms};
 
-mod seen;
+pub mod seen;
 
 const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3 };
 const WINDOWS: Windows = Windows { length_ms: 30_000, hop_ms: 3_000 };
 
 /// Some processes of some workers each. Those of a test that fails would go on, and end by themselves after a while.
 pub fn start(pipeline: &Pipeline, processes: usize, workers: usize) -> Vec<Child> {
+    start_with(pipeline, (processes, workers), &[])
+}
+
+/// The same, with more settings.
+fn start_with(pipeline: &Pipeline, (processes, workers): (usize, usize), more: &[&str]) -> Vec<Child> {
     // Ports that are free now; whoever takes one in between makes the test fail, not pass.
     let free: Vec<TcpListener> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let hosts: Vec<String> = free.iter().map(|one| one.local_addr().unwrap().to_string()).collect();
@@ -32,7 +37,7 @@ pub fn start(pipeline: &Pipeline, processes: usize, workers: usize) -> Vec<Child
     drop(free);
     let one = |process: usize| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lwt"));
-        command.arg("run").args(pipeline.arguments()).args(["-w", &workers.to_string()]);
+        command.arg("run").args(pipeline.arguments()).args(more).args(["-w", &workers.to_string()]);
         if processes > 1 {
             command.args(["-n", &processes.to_string(), "-p", &process.to_string(), "-H"]).arg(&file);
         }
@@ -83,6 +88,10 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
         if kill == 0 {
             pipeline.wait_for(&client, pipeline.due(now_ms()));
         }
+        if kill == 2 {
+            // Whoever comes later finds it there from the beginning.
+            grow(&client, &log, FLEET.partitions + 1);
+        }
         thread::sleep(Duration::from_millis(rng.random_range(4_000..12_000)));
         end(running, kill / 2);
     }
@@ -100,4 +109,25 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
     // A window is said some seconds after its end, and with it how far the log has been read.
     assert!(lag.iter().all(|behind| (0..50).contains(behind)), "{lag:?}");
     println!("{} windows, 4 kills", pipeline.is_as(&undisturbed, &client));
+}
+
+/// A process that hangs keeps its connections: the other must find out by itself.
+#[test]
+fn whoever_stands_still_because_of_another_ends() {
+    let _alone = alone();
+    let Some(broker) = broker() else { return };
+    let (client, log, done) = (client(broker), unique("still"), Arc::new(AtomicBool::new(false)));
+    let pipeline = Pipeline::new(broker, &log, FLEET, WINDOWS);
+    let fleet = FLEET.send(broker, log, done.clone());
+    let mut running = start_with(&pipeline, (2, 1), &["--set", "engine.stall=4s"]);
+    pipeline.wait_for(&client, pipeline.due(now_ms()));
+    let hung = rustix::process::Pid::from_child(&running[1]);
+    rustix::process::kill_process(hung, rustix::process::Signal::STOP).unwrap();
+    let (stopped_ms, status) = (now_ms(), running[0].wait().unwrap());
+    let took_ms = now_ms() - stopped_ms;
+    println!("ended {took_ms} ms after the other hung");
+    assert!(!status.success() && took_ms < 30_000, "{status} {took_ms}");
+    end(running, 1);
+    done.store(true, Ordering::Relaxed);
+    fleet.join().unwrap();
 }

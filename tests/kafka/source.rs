@@ -211,7 +211,7 @@ fn what_was_deleted_unread_is_said() {
 }
 
 /// The bad ones, each with its reason.
-fn bad(now_ms: i64) -> Vec<(Vec<u8>, Reason)> {
+pub fn bad(now_ms: i64) -> Vec<(Vec<u8>, Reason)> {
     let good = String::from_utf8(message("h", now_ms, 7)).unwrap();
     let with = |from: &str, to: &str| good.replace(from, to).into_bytes();
     let time = now_ms.to_string();

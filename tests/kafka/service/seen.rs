@@ -11,10 +11,10 @@ use super::*;
 use crate::common::named;
 
 /// The lines that a process logs, as JSON.
-type Log = Arc<Mutex<Vec<Value>>>;
+pub type Log = Arc<Mutex<Vec<Value>>>;
 
 /// Ends a process with the test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -23,14 +23,14 @@ impl Drop for Running {
     }
 }
 
-fn run(pipeline: &Pipeline) -> Command {
+pub fn run(pipeline: &Pipeline) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lwt"));
     command.arg("run").args(pipeline.arguments());
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     command
 }
 
-fn logged(command: &mut Command) -> (Running, Log) {
+pub fn logged(command: &mut Command) -> (Running, Log) {
     let mut child = command.args(["--set", "log.format=json"]).stderr(Stdio::piped()).spawn().unwrap();
     let (lines, log) = (BufReader::new(child.stderr.take().unwrap()).lines(), Log::default());
     let to = log.clone();
@@ -44,7 +44,7 @@ fn logged(command: &mut Command) -> (Running, Log) {
 }
 
 /// What `find` finds, for at most a minute.
-fn wait<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
     let until_ms = now_ms() + 60_000;
     loop {
         if let Some(found) = find() {
@@ -56,13 +56,13 @@ fn wait<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
 }
 
 /// The first logged object with this message.
-fn said(log: &Log, message: &str) -> Value {
+pub fn said(log: &Log, message: &str) -> Value {
     let find = || log.lock().unwrap().iter().find(|line| line["message"] == message).cloned();
     wait(&format!("{message:?} is never logged: {log:?}"), find)
 }
 
 /// The status and the body of an answer; none if nobody answers.
-fn get(address: &str, path: &str) -> Option<(u16, String)> {
+pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let (mut stream, mut answer) = (TcpStream::connect(address).ok()?, String::new());
     // Of 1.0: nothing is sent in chunks.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
@@ -72,7 +72,7 @@ fn get(address: &str, path: &str) -> Option<(u16, String)> {
 }
 
 /// The value of a metric, labels included.
-fn value(page: &str, name: &str) -> f64 {
+pub fn value(page: &str, name: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
 }
