@@ -10,6 +10,7 @@ mod partition;
 mod points;
 mod search;
 mod seeding;
+mod share;
 #[cfg(test)]
 mod naive;
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 pub use names::Names;
 pub use points::{Points, UNIT};
 pub use search::Assignment;
+pub use share::{Ask, Hands, Question, Share, ranges};
 
 use crate::simd::Simd;
 use search::Search;
@@ -105,21 +107,26 @@ pub struct Clustering {
 /// alone stops much earlier: its inertia was an eighth higher with clusters of three or four points.)
 /// Where there are more than 8,192 points and 8 a cluster, the centres come from such a search in a sample.
 pub fn kmeans(points: &Points, params: &Params, simd: Simd) -> Clustering {
+    kmeans_by(points, params, simd.into())
+}
+
+/// The same, bit by bit, whoever does the work.
+pub fn kmeans_by(points: &Points, params: &Params, hands: Hands) -> Clustering {
     let distinct = points.distinct();
     let k = match params.clusters {
         Clusters::Fixed(k) => k.min(distinct),
-        Clusters::Auto { noise } => choose::clusters(points, noise, params.seed, simd),
+        Clusters::Auto { noise } => choose::clusters(points, noise, params.seed, hands),
     };
-    fit(points, k, params, simd)
+    fit(points, k, params, hands)
 }
 
 /// The best of the starts, with exactly `k` clusters; there are as many different points, or more.
-fn fit(points: &Points, k: usize, params: &Params, simd: Simd) -> Clustering {
+fn fit(points: &Points, k: usize, params: &Params, hands: Hands) -> Clustering {
     if points.is_empty() {
         return Clustering { assignment: Vec::new(), k: 0, inertia: 0.0, silhouette: Vec::new() };
     }
     let mut rng = ChaCha8Rng::seed_from_u64(params.seed);
-    let mut search = Search::new(points, simd);
+    let mut search = Search::new(points, hands);
     let mut best = search.partition(k, &mut rng);
     for _ in 1..params.starts.unwrap_or((2000 / points.len()).clamp(1, 10)) {
         let next = search.partition(k, &mut rng);

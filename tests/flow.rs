@@ -144,6 +144,21 @@ fn noise(series: u64, t: Tick) -> f64 {
     (x ^ (x >> 31)) as f64 / u64::MAX as f64
 }
 
+/// So many that every worker is asked which centre is nearest, and so different that nothing is clear.
+#[test]
+fn many_vms_are_clustered_by_all_workers_as_by_one() {
+    let cluster = cluster::Params::new(Clusters::Fixed(430), None, 1).unwrap();
+    let method = Method::Kmeans { order: Order::Fixed(40), fit: Fit::YuleWalker, cluster };
+    let random = |vm: u64, first: Tick| {
+        let cpu_ppm = (first..first + 20).map(|t| (1e6 * noise(vm, t)) as u32).collect();
+        Samples { vm: VmId::new(vm.to_string()), host: HostId::new("h"), first, cpu_ppm }
+    };
+    let pane = |first: Tick| ((0..1_000).map(|vm| random(vm, first)).collect(), first + 20);
+    let (windows, _) = run_all(&plan(method, Shape::new(60, 20, 40)), (0..5).map(|i| pane(20 * i)).collect());
+    let clusters = windows.iter().map(|window| window.summary.clusters.as_ref().unwrap().k);
+    assert_eq!(clusters.collect::<Vec<_>>(), [430; 3]);
+}
+
 /// A park of applications `a` and `b`, of three VMs each, that share the database `hub`; of a VM `idle`, and of
 /// 20 VMs of which each works for itself.
 fn park(first: Tick, n: i64) -> Vec<Samples> {

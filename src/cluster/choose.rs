@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clusters, Params, Points, fit};
-use crate::simd::Simd;
+use super::{Clusters, Hands, Params, Points, fit};
 
 /// Up to this many numbers are all tried.
 const ALL: usize = 64;
@@ -12,11 +11,11 @@ const ALL: usize = 64;
 ///
 /// The sum falls while a further centre explains more than noise, then rises. So it is looked for on a coarse grid (each number some
 /// half larger than the last), then between the neighbours of the best, until no number is left between them.
-pub(super) fn clusters(points: &Points, noise: f64, seed: u64, simd: Simd) -> usize {
+pub(super) fn clusters(points: &Points, noise: f64, seed: u64, hands: Hands) -> usize {
     let params = Params { clusters: Clusters::Auto { noise }, starts: None, seed };
     let mut known = BTreeMap::new();
     let mut cost = |k: usize| {
-        *known.entry(k).or_insert_with(|| fit(points, k, &params, simd).inertia + k as f64 * noise)
+        *known.entry(k).or_insert_with(|| fit(points, k, &params, hands).inertia + k as f64 * noise)
     };
     let (mut low, mut high) = (points.distinct().min(1), points.distinct());
     loop {
@@ -43,6 +42,7 @@ fn steps(low: usize, high: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Simd;
 
     #[test]
     fn steps_cover_the_range() {
@@ -53,7 +53,7 @@ mod tests {
 
     fn check(line: &[f64], noise: f64, k: usize) {
         let points = Points::from_rows(&line.iter().map(|&x| [x]).collect::<Vec<_>>());
-        assert_eq!(clusters(&points, noise, 0, Simd::Portable), k, "{line:?}, noise {noise}");
+        assert_eq!(clusters(&points, noise, 0, Simd::Portable.into()), k, "{line:?}, noise {noise}");
     }
 
     #[test]

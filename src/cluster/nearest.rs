@@ -69,11 +69,6 @@ impl Columns {
         Columns { simd, dims, values: Vec::new(), half: Vec::new(), weight: Vec::new(), id: Vec::new() }
     }
 
-    /// With which vectors they are compared.
-    pub fn simd(&self) -> Simd {
-        self.simd
-    }
-
     /// Packs `rows`: their ids, which ascend, the weights of their distances, their coordinates.
     pub fn pack<'a>(&mut self, rows: impl Iterator<Item = (u32, f32, &'a [f32])>) {
         let width = width(self.simd);

@@ -1,5 +1,7 @@
 //! The points that are clustered, as integers, so that sums of them are exact in any order.
 
+use serde::{Deserialize, Serialize};
+
 /// Coordinates count in units of `1 / UNIT`.
 ///
 /// 2^20: an AR coefficient lies within ±2^7 in any model worth the name, and is estimated to two or three
@@ -9,7 +11,7 @@ pub const UNIT: f64 = (1 << 20) as f64;
 /// Row-major points in fixed point: coordinate = value * 2^20, rounded, saturated at ±2^11.
 ///
 /// At most 2^31 points can be summed: 2^31 * 2^31 < 2^63.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Points {
     dims: usize,
     coords: Vec<i32>,
@@ -65,6 +67,12 @@ impl Points {
     pub(super) fn select(&self, which: &[u32]) -> Points {
         let mut coords = Vec::with_capacity(which.len() * self.dims);
         which.iter().for_each(|&i| coords.extend_from_slice(self.row(i as usize)));
+        Points { dims: self.dims, coords }
+    }
+
+    /// The points with these numbers, in one piece.
+    pub fn part(&self, which: std::ops::Range<usize>) -> Points {
+        let coords = self.coords[which.start * self.dims..which.end * self.dims].to_vec();
         Points { dims: self.dims, coords }
     }
 

@@ -1,4 +1,5 @@
-//! The search for a partition of small inertia: single moves, then exchanges of whole clusters.
+//! The search for a partition of small inertia: single moves, then exchanges of whole clusters. Which centre is nearest to
+//! each point, most of the work, may be asked of others; all else needs the exact sums, and is done in turn.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -7,6 +8,7 @@ use super::nearest::{Columns, NONE, Query, Rows, nearest};
 use super::partition::{NOISE, Partition};
 use super::points::{Points, UNIT};
 use super::seeding::seeds;
+use super::share::{Hands, Question};
 use crate::simd::Simd;
 
 /// Points that a start looks at, at least. Drawing 1,000 centres from 8,192 points of 50 coordinates takes 20 ms.
@@ -24,7 +26,10 @@ const ROUNDS: usize = 1;
 const SPLIT_SWEEPS: usize = 10;
 
 /// A slot, the weight of its distances, its centre.
-type Centre = (u32, f32, Vec<f32>);
+pub(super) type Centre = (u32, f32, Vec<f32>);
+
+/// Questions of so many products or more are asked of others: half a millisecond of work, some times what asking costs.
+const WORTH_ASKING: usize = 1 << 24;
 
 /// The points as the kernels want them, and what they write to.
 pub(super) struct Search<'a> {
@@ -32,14 +37,14 @@ pub(super) struct Search<'a> {
     rows: Rows,
     columns: Columns,
     found: Vec<u32>,
+    hands: Hands<'a>,
 }
 
 impl<'a> Search<'a> {
     /// Over these points.
-    pub fn new(points: &'a Points, simd: Simd) -> Self {
-        let values = points.rows().flatten().map(|&x| single(f64::from(x))).collect();
-        let rows = Rows::new(points.dims(), values);
-        Search { points, rows, columns: Columns::new(points.dims(), simd), found: Vec::new() }
+    pub fn new(points: &'a Points, hands: Hands<'a>) -> Self {
+        let columns = Columns::new(points.dims(), hands.simd);
+        Search { points, rows: rows(points), columns, found: Vec::new(), hands }
     }
 
     /// One search from one start: `k` clusters and an empty slot after them. There are at least as many
@@ -64,7 +69,7 @@ impl<'a> Search<'a> {
     fn start(&self, k: usize, rng: &mut ChaCha8Rng) -> Vec<Centre> {
         let enough = SAMPLE.max(8 * k);
         if self.points.len() <= enough {
-            let seeds = seeds(&self.rows, k, rng, self.columns.simd());
+            let seeds = seeds(&self.rows, k, rng, self.hands.simd);
             return seeds
                 .into_iter()
                 .zip(0..)
@@ -73,7 +78,7 @@ impl<'a> Search<'a> {
         }
         let drawn = self.points.select(&sample(self.points.len(), enough, rng));
         let k = k.min(drawn.distinct());
-        let rough = Search::new(&drawn, self.columns.simd()).partition(k, rng);
+        let rough = Search::new(&drawn, self.hands.simd.into()).partition(k, rng);
         centres(&rough, |_| 1.0, |_| true)
     }
 
@@ -99,6 +104,12 @@ impl<'a> Search<'a> {
     /// For each point of the first list the slot of the nearest centre, or `NONE`; the second says, for every
     /// point there is, which slot does not count.
     fn nearest(&mut self, (which, skip): (&[u32], &[u32]), centres: &[Centre]) -> &[u32] {
+        if let Some(ask) = self.hands.ask
+            && which.len() * centres.len() * self.points.dims() >= WORTH_ASKING
+        {
+            self.found = ask(Question::new(which, skip, centres));
+            return &self.found;
+        }
         self.columns.pack(centres.iter().map(|(slot, weight, row)| (*slot, *weight, row.as_slice())));
         nearest(&Query { rows: &self.rows, which, skip }, &self.columns, &mut self.found);
         &self.found
@@ -167,7 +178,7 @@ pub struct Assignment<'a>(Search<'a>);
 impl<'a> Assignment<'a> {
     /// Of these points.
     pub fn new(points: &'a Points, simd: Simd) -> Self {
-        Assignment(Search::new(points, simd))
+        Assignment(Search::new(points, simd.into()))
     }
 
     /// For each point the index of the nearest of `centres`, which have the same coordinates, the lowest
@@ -233,6 +244,11 @@ pub(super) fn sample(len: usize, n: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
         }
     }
     chosen
+}
+
+/// Points as the kernels want them.
+pub(super) fn rows(points: &Points) -> Rows {
+    Rows::new(points.dims(), points.rows().flatten().map(|&x| single(f64::from(x))).collect())
 }
 
 /// A coordinate as the kernels want it.

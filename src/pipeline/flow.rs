@@ -14,15 +14,15 @@ use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::vec::{Map, ToStream};
 use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
+use super::clustered;
 use super::coupled::{self};
 use super::kept::{Change, Keeper, Kept, of_names};
 use super::operators::{Out, Records, Timed, apart, per_window};
 use super::pairs::held_pairs;
 use super::windows::{Said, windows};
-use super::{Clusters, Message, Method, Plan, Summary, Window};
-use crate::cluster::{self, Clustering, Names, Points};
+use super::{Message, Method, Plan, Summary, Window};
+use crate::cluster::Names;
 use crate::dependencies::{Ensemble, Fact, Held, Verdict};
-use crate::simd::Simd;
 use crate::types::{DeadLetter, Samples, VmId};
 use crate::window::Status;
 
@@ -71,7 +71,7 @@ pub fn build(
     });
     let (proposed, pairs, named) = match &plan.method {
         Method::Kmeans { cluster, .. } => {
-            let (proposed, named) = apart(ensembles(judged, cluster, plan));
+            let (proposed, named) = apart(clustered::propose(judged, cluster, plan));
             (proposed, None, named)
         }
         Method::Coupling(params) => {
@@ -146,23 +146,6 @@ enum Reported {
     Note(Note),
 }
 
-fn ensembles<'s>(
-    judged: Records<'s, Timed<Judged>>,
-    params: &cluster::Params,
-    plan: &Plan,
-) -> Records<'s, Timed<Out<Proposal>>> {
-    let (params, simd, mut names) = (*params, plan.simd, Named::new(plan));
-    per_window(
-        judged,
-        "Ensembles",
-        |_| 0,
-        move |_, judged| {
-            let proposals = propose(judged, &params, simd, &mut names.names);
-            proposals.into_iter().map(Out::Said).chain(names.kept().into_iter().map(Out::Kept)).collect()
-        },
-    )
-}
-
 /// The names of ensembles, on the worker that gives them.
 pub struct Named {
     pub names: Names,
@@ -192,21 +175,6 @@ fn members_before(plan: &Plan) -> Vec<Timed<(Fact, isize)>> {
     plan.kept(of)
         .flat_map(|(vm, of)| of.into_iter().map(move |ensemble| ((Fact::Member(vm.clone(), ensemble), 1), 0)))
         .collect()
-}
-
-/// One window's ensembles: K-means over the VMs that do something, in order of their identity.
-fn propose(judged: Vec<Judged>, params: &cluster::Params, simd: Simd, names: &mut Names) -> Vec<Proposal> {
-    let Collated { vms, models, mut proposals, mut summary } = collate(judged);
-    let clustering = cluster::kmeans(&Points::from_rows(&models), params, simd);
-    proposals.extend(
-        vms.iter()
-            .zip(ensembles_of(&vms, &clustering, names))
-            .map(|(vm, verdict)| Proposal::Vm(vm.clone(), verdict)),
-    );
-    let Clustering { k, inertia, silhouette, .. } = clustering;
-    summary.clusters = Some(Clusters { k, inertia, silhouette: vms.into_iter().zip(silhouette).collect() });
-    proposals.push(Proposal::Window(summary));
-    proposals
 }
 
 /// What a window's VMs say, put in order.
@@ -248,21 +216,6 @@ fn verdict(status: Status) -> Verdict {
         Status::Idle => Verdict::Idle,
         Status::Partial { .. } | Status::Whole => Verdict::Unjudged,
     }
-}
-
-/// What each of `vms` is: in the ensemble of its cluster, or alone if the cluster has no other member.
-fn ensembles_of(vms: &[VmId], clustering: &Clustering, names: &mut Names) -> Vec<Verdict> {
-    let mut clusters = vec![vec![]; clustering.k];
-    vms.iter().zip(&clustering.assignment).for_each(|(vm, c)| clusters[*c as usize].push(vm.clone()));
-    let shared: Vec<usize> = (0..clusters.len()).filter(|c| clusters[*c].len() > 1).collect();
-    let named = names.name(&shared.iter().map(|c| std::mem::take(&mut clusters[*c])).collect::<Vec<_>>());
-    let names: HashMap<u32, Ensemble> =
-        shared.iter().zip(named).map(|(c, name)| (*c as u32, Ensemble::new(&name))).collect();
-    clustering
-        .assignment
-        .iter()
-        .map(|c| names.get(c).map_or(Verdict::Alone, |name| Verdict::In(vec![name.clone()])))
-        .collect()
 }
 
 /// The differences of what is held of each VM.
