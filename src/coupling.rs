@@ -15,6 +15,7 @@ pub mod compare;
 pub mod enough;
 pub mod evidence;
 pub mod explain;
+pub mod jumps;
 pub mod moments;
 pub mod null;
 mod params;

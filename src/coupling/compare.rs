@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::null::{Null, median};
-use super::params::{ORDER, Params};
+use super::params::Params;
 use super::product;
 use super::significance::{self, Significance};
 use crate::simd::Simd;
@@ -12,6 +12,7 @@ pub use comparison::Comparison;
 use comparison::{Kind, Two, comparisons};
 
 mod comparison;
+mod temper;
 
 /// VMs whose pairs say what is usual: 512 have 130,816, whose spread is known to 0.3 %.
 pub const SAMPLE: usize = 512;
@@ -19,14 +20,6 @@ pub const SAMPLE: usize = 512;
 const SMALL_SAMPLE: usize = 128;
 /// The evidence of another comparison than the plain one must be this much larger to be preferred.
 const PREFERENCE: f64 = 0.5;
-/// What is so far apart, ms, has nothing in common but that it comes again: well beyond the longest lag.
-const APART_MS: u64 = 10_000;
-/// A pair's own spread is known from so many shifts at least: to a quarter.
-const LEAST_SHIFTS: usize = 10;
-/// The pairs whose evidence is so close to the threshold, or beyond it, are compared with themselves.
-const CLOSE: f64 = 1.0;
-/// Echoes are looked for in so many bins: as far back as a model looks.
-const ECHOES: usize = ORDER;
 /// By how many standard deviations more one VM must follow the other than the other the one.
 const SURELY: f64 = 5.0;
 
@@ -43,20 +36,14 @@ pub struct Nulls {
 struct Usual {
     whole: Null,
     fresh: Null,
-    /// The median energy.
-    energy: f64,
+    /// How much larger a coincidence is than at one scale alone, because others show it, too; at least 1.
+    larger: f64,
 }
 
 impl Usual {
     /// How many standard deviations beyond it a pair is by this comparison.
     fn z(&self, comparison: &Comparison, two: Two<'_>, params: &Params, simd: Simd) -> f64 {
         self.whole.z(f64::from(comparison.product(two, params, false, simd)))
-    }
-
-    /// By what a pair's z is divided: a few moments at which much happens in both are not much evidence.
-    /// Half-way (in powers) to a sum that is scaled by its own energy, which a few moments can never make large.
-    fn few_moments(&self, comparison: &Comparison, two: Two<'_>, params: &Params, simd: Simd) -> f64 {
-        (comparison.energy(two, params, simd) / self.energy.max(1.0)).max(1.0).sqrt().sqrt()
     }
 }
 
@@ -66,6 +53,8 @@ pub struct Judged {
     /// The evidence, as standard deviations from what is independent; corrected for how many comparisons were
     /// made. Negative if one rests while the other works.
     pub z: f64,
+    /// The same before it was asked how often chance makes as much of such VMs: what new ticks can be compared with.
+    pub plain_z: f64,
     /// Which comparison says so.
     pub by: usize,
     /// By how much `b` follows `a` in it, ms.
@@ -103,28 +92,21 @@ impl Nulls {
 
     /// Judges a pair by all comparisons; those for skewed clocks only if `skewed`.
     pub fn judge(&self, a: &[i8], b: &[i8], skewed: bool, params: &Params) -> Judged {
-        let (mut best, mut few_moments) = (Judged { z: 0.0, by: 0, lag_ms: 0 }, 1.0f64);
+        let mut best = Judged { z: 0.0, plain_z: 0.0, by: 0, lag_ms: 0 };
         for (by, (comparison, usual)) in self.made(skewed) {
-            let mut z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
-            if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
-                let divisor = usual.few_moments(comparison, (a, b), params, self.simd);
-                z /= divisor;
-                if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
-                    best = Judged { z, by, lag_ms: comparison.lag_ms };
-                    few_moments = divisor;
-                }
+            let z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
+            if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
+                best = Judged { z, plain_z: z, by, lag_ms: comparison.lag_ms };
             }
         }
-        if best.z.abs() > self.significance.threshold() - CLOSE {
-            // Both are for VMs that do much at a few moments: the larger one counts.
-            let few_moments_and_echoes = few_moments * self.echo(a, b, best.by, params);
-            let own = self.own_spread(a, b, best.by, params);
-            best.z *= few_moments / few_moments_and_echoes.max(own);
+        if let Some((comparison, _)) = self.comparisons.get(best.by) {
+            let discount = self.discount(comparison);
+            best.z = self.tempered((best.z / discount, 1.0), (a, b), best.by, params) * discount;
         }
         best
     }
 
-    /// What each comparison says of a pair, as [`Nulls::judge`] counts it.
+    /// What each comparison says of a pair, before it is tempered.
     pub fn each<'a>(
         &'a self,
         (a, b): (&'a [i8], &'a [i8]),
@@ -132,8 +114,7 @@ impl Nulls {
         params: &'a Params,
     ) -> impl Iterator<Item = (&'a Comparison, f64)> + 'a {
         self.made(skewed).map(move |(_, (comparison, usual))| {
-            let z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
-            (comparison, z / usual.few_moments(comparison, (a, b), params, self.simd))
+            (comparison, usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison))
         })
     }
 
@@ -146,50 +127,6 @@ impl Nulls {
     /// What the z of this comparison counts, as one of several.
     fn discount(&self, comparison: &Comparison) -> f64 {
         if comparison.kind == Kind::Plain { 1.0 } else { self.significance.discount() }
-    }
-
-    /// How much more than is usual the products of this pair spread when one VM is shifted against the other, round the
-    /// window's end; at least 1. Two VMs that both come back to the same work again and again agree by chance much
-    /// more often than the bulk of all pairs.
-    fn own_spread(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
-        let Some((comparison, usual)) = self.comparisons.get(by) else { return 1.0 };
-        let Some(coarsest) = params.scales().last() else { return 1.0 };
-        let apart = (APART_MS / coarsest.bin_ms) as usize + 1;
-        let shifts = apart..coarsest.values().saturating_sub(apart);
-        if shifts.len() < LEAST_SHIFTS {
-            return 1.0;
-        }
-        let n = shifts.len() as f64;
-        let mut shifted = b.to_vec();
-        let square = |bins: usize| {
-            for scale in params.scales() {
-                let (to, from) = (&mut shifted[scale.range()], &b[scale.range()]);
-                let (left, right) = from.split_at(from.len() - bins * coarsest.ticks / scale.ticks);
-                to[..right.len()].copy_from_slice(right);
-                to[right.len()..].copy_from_slice(left);
-            }
-            usual.z(comparison, (a, &shifted), params, self.simd).powi(2)
-        };
-        (shifts.map(square).sum::<f64>() / n).sqrt().max(1.0)
-    }
-
-    /// How much more the products of this pair spread because what happens in each VM echoes in the bins after it; at
-    /// least 1. A burst leaves a trail that a model of few coefficients does not predict: two short jobs that start
-    /// together five times by chance agree in five moments, not in the hundred bins of their trails. The variance of
-    /// a product is the sum of the products of the two autocorrelations (Bartlett, *JRSS Supplement* 8, 1946).
-    fn echo(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
-        let Some((comparison, _)) = self.comparisons.get(by) else { return 1.0 };
-        let (mut variance, mut white) = (0.0, 0.0);
-        for scale in params.scales().iter().zip(&comparison.shifts).filter_map(|(s, shift)| shift.map(|_| s))
-        {
-            let (a, b) = (&a[scale.range()], &b[scale.range()]);
-            let lagged =
-                |x: &[i8], lag: usize| f64::from(product::dot(self.simd, &x[lag..], &x[..x.len() - lag]));
-            let both = |lag: usize| lagged(a, lag) * lagged(b, lag);
-            white += both(0);
-            variance += both(0) + 2.0 * (1..=ECHOES.min(a.len())).map(both).sum::<f64>();
-        }
-        if white > 0.0 { (variance / white).max(1.0).sqrt() } else { 1.0 }
     }
 
     /// The evidence of the last hop alone, by the comparison with this index.
@@ -277,12 +214,31 @@ fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params, simd: Si
             all.sort_unstable();
             null(&mut all.into_iter().map(f64::from).collect::<Vec<f64>>())
         };
-        let mut energies: Vec<f64> = pairs(few).map(|two| comparison.energy(two, params, simd)).collect();
-        let usual = Usual { whole: products(false), fresh: products(true), energy: median(&mut energies) };
+        let whole = products(false);
+        let larger = if kind == Kind::Plain { larger(whole.spread, few, params, simd) } else { 1.0 };
+        let usual = Usual { whole, fresh: products(true), larger };
         known.push((kind, usual));
         usual
     };
     comparisons.iter().map(usual).collect()
+}
+
+/// How much larger than they would be at scales that have nothing to do with each other the products of all scales spread: what is seen
+/// at one is seen at others, too. At least 1.
+fn larger(spread: f64, sample: &[&[i8]], params: &Params, simd: Simd) -> f64 {
+    let squares = |vector: &&[i8]| -> Vec<f64> {
+        let scales = params.scales().iter();
+        scales
+            .map(|scale| f64::from(product::dot(simd, &vector[scale.range()], &vector[scale.range()])))
+            .collect()
+    };
+    let squares: Vec<Vec<f64>> = sample.iter().map(squares).collect();
+    let rows: Vec<&Vec<f64>> = squares.iter().collect();
+    let apart = |(a, b): (&Vec<f64>, &Vec<f64>)| -> f64 {
+        a.iter().zip(b).zip(params.scales()).map(|((a, b), scale)| a * b / scale.values() as f64).sum()
+    };
+    let mut apart: Vec<f64> = pairs(&rows).map(apart).collect();
+    (spread * spread / median(&mut apart).max(1.0)).max(1.0)
 }
 
 /// All pairs of some things, in order.

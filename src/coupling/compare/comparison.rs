@@ -82,11 +82,6 @@ impl Comparison {
         products
     }
 
-    /// The sum of the squares of what that product adds up: its variance if signs were drawn.
-    pub(super) fn energy(&self, (a, b): Two<'_>, params: &Params, simd: Simd) -> f64 {
-        self.parts(params, false).map(|(x, y)| product::energy(simd, &a[x], &b[y])).sum::<u64>() as f64
-    }
-
     /// Whether all pairs are searched by it: pairs on skewed clocks show themselves at coarse scales first.
     pub fn searched(&self) -> bool {
         matches!(self.kind, Kind::Plain | Kind::Lagged(_))

@@ -159,10 +159,12 @@ impl Comparer {
         }
         let windows_s = self.plan.window.panes() as f64 * hop_s;
         let unsure = record.beyond(&window.null).abs() < WORTH_KEEPING && record.by != judged.by;
-        if unsure || record.is_broken(judged.z, self.plan.window.panes() as f64) {
+        if unsure || record.is_broken(judged.plain_z, self.plan.window.panes() as f64) {
             record = Record::new(judged.by);
         }
-        let recorded = record.beyond(&window.null);
+        let times = record.seconds(hop_s) / windows_s;
+        let recorded =
+            nulls.tempered((record.beyond(&window.null), times), (&a.vector, &b.vector), record.by, params);
         let lasting = recorded.abs() > judged.z.abs();
         let (z, by) = if lasting { (recorded, record.by) } else { (judged.z, judged.by) };
         // There are many lags, and we look again every hop: what is false is nearly always of that kind.
