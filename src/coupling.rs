@@ -21,6 +21,7 @@ mod params;
 pub mod product;
 mod schedule;
 pub mod scores;
+mod seen;
 pub mod search;
 pub mod significance;
 pub mod structure;
@@ -28,3 +29,4 @@ pub mod vector;
 pub mod voices;
 
 pub use params::{ORDER, Params, ParamsError, Scale};
+pub use seen::Seen;
