@@ -113,7 +113,7 @@ impl Nulls {
     /// Judges a pair by all comparisons; those for skewed clocks only if `skewed`.
     pub fn judge(&self, a: Seen<'_>, b: Seen<'_>, skewed: bool, params: &Params) -> Judged {
         let (mut best, mut few_moments) = (Judged { z: 0.0, by: 0, lag_ms: 0 }, 1.0f64);
-        for (by, (comparison, usual)) in self.made(skewed) {
+        for (by, (comparison, usual)) in self.made((a, b), skewed, params) {
             let mut z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
             if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
                 let divisor = usual.few_moments(comparison, (a, b), params, self.simd);
@@ -140,16 +140,22 @@ impl Nulls {
         skewed: bool,
         params: &'a Params,
     ) -> impl Iterator<Item = (&'a Comparison, f64)> + 'a {
-        self.made(skewed).map(move |(_, (comparison, usual))| {
+        self.made((a, b), skewed, params).map(move |(_, (comparison, usual))| {
             let z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
             (comparison, z / usual.few_moments(comparison, (a, b), params, self.simd))
         })
     }
 
-    /// The comparisons that are made, with their indices; those for skewed clocks only if `skewed`.
-    fn made(&self, skewed: bool) -> impl Iterator<Item = (usize, &(Comparison, Usual))> {
+    /// The comparisons that are made of a pair, with their indices; those for skewed clocks only if `skewed`.
+    fn made<'a>(
+        &'a self,
+        two: Two<'a>,
+        skewed: bool,
+        params: &'a Params,
+    ) -> impl Iterator<Item = (usize, &'a (Comparison, Usual))> {
         let all = self.comparisons.iter().enumerate();
-        all.filter(move |(_, (comparison, _))| comparison.kind != Kind::Skewed || skewed)
+        let asked = move |comparison: &Comparison| comparison.kind != Kind::Skewed || skewed;
+        all.filter(move |(_, (one, _))| asked(one) && one.enlarged(two, params) > 0.0)
     }
 
     /// What the z of this comparison counts, as one of several.
@@ -217,7 +223,7 @@ impl Nulls {
     /// again and again follow each other both ways.
     pub fn first(&self, a: Seen<'_>, b: Seen<'_>, params: &Params) -> Option<(Which, f64)> {
         let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
-        for (_, (comparison, usual)) in self.made(false) {
+        for (_, (comparison, usual)) in self.made((a, b), false, params) {
             let z = usual.z(comparison, (a, b), params, self.simd).abs();
             let side = match comparison.lag_ms {
                 1.. => &mut after,

@@ -65,11 +65,16 @@ impl Comparison {
         self.parts(params, fresh).map(|(x, y)| product::dot(simd, &a.values[x], &b.values[y])).sum()
     }
 
-    /// By what a product is multiplied to be compared with others: 1 if all its scales are there. 0 if there is none.
+    /// By what a product is multiplied to be compared with others: 1 if both VMs take part in all its scales; 0 if in none, and
+    /// if clocks would have to differ by more than is asked here to be seen at the scales of both.
     pub(super) fn enlarged(&self, (a, b): Two<'_>, params: &Params) -> f64 {
-        match self.scale().map(|of| &params.scales()[of]) {
-            Some(scale) => f64::from(u8::from(a.is_at(scale) && b.is_at(scale))),
-            None => a.enlarged(&b, params),
+        let both = |scale: &Scale| a.is_at(scale) && b.is_at(scale);
+        let apart =
+            || params.scales().iter().zip(&self.shifts).any(|(s, shift)| *shift != Some(0) && both(s));
+        match self.kind {
+            Kind::Single(of) | Kind::Lagged(of) => f64::from(u8::from(both(&params.scales()[of]))),
+            Kind::Skewed if !apart() => 0.0,
+            Kind::Plain | Kind::Skewed => a.enlarged(&b, params),
         }
     }
 
