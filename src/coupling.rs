@@ -22,6 +22,7 @@ mod params;
 pub mod product;
 mod schedule;
 pub mod scores;
+mod seen;
 pub mod search;
 pub mod significance;
 pub mod structure;
@@ -29,3 +30,4 @@ pub mod vector;
 pub mod voices;
 
 pub use params::{ORDER, Params, ParamsError, Scale};
+pub use seen::Seen;

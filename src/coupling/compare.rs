@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::null::{Null, median};
 use super::params::Params;
 use super::product;
+use super::seen::Seen;
 use super::significance::{self, Significance};
 use crate::simd::Simd;
 pub use comparison::Comparison;
@@ -13,6 +14,8 @@ use comparison::{Kind, Two, comparisons};
 
 mod comparison;
 mod temper;
+#[cfg(test)]
+mod tests;
 
 /// VMs whose pairs say what is usual: 512 have 130,816, whose spread is known to 0.3 %.
 pub const SAMPLE: usize = 512;
@@ -28,6 +31,8 @@ const SURELY: f64 = 5.0;
 pub struct Nulls {
     comparisons: Vec<(Comparison, Usual)>,
     significance: Significance,
+    /// By what products over all scales are enlarged at least.
+    enlarged: f64,
     simd: Simd,
 }
 
@@ -43,7 +48,7 @@ struct Usual {
 impl Usual {
     /// How many standard deviations beyond it a pair is by this comparison.
     fn z(&self, comparison: &Comparison, two: Two<'_>, params: &Params, simd: Simd) -> f64 {
-        self.whole.z(f64::from(comparison.product(two, params, false, simd)))
+        z(&self.whole, comparison, two, (params, false, simd))
     }
 }
 
@@ -63,12 +68,14 @@ pub struct Judged {
 
 impl Nulls {
     /// From the vectors of a sample of a park of `vms`.
-    pub fn new(sample: &[&[i8]], vms: usize, params: &Params, simd: Simd) -> Self {
+    pub fn new(sample: &[Seen<'_>], vms: usize, params: &Params, simd: Simd) -> Self {
         let sample = &sample[..sample.len().min(SAMPLE)];
         let comparisons = comparisons(params);
         let usual = usual(&comparisons, sample, params, simd);
         let significance = significance(vms, params);
-        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), significance, simd }
+        let enlarged = sample.iter().map(|one| one.enlarged(one, params)).filter(|by| *by > 0.0);
+        let enlarged = enlarged.min_by(f64::total_cmp).unwrap_or(1.0);
+        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), significance, enlarged, simd }
     }
 
     /// When evidence is enough.
@@ -82,18 +89,20 @@ impl Nulls {
     }
 
     /// The products, of the comparison with this index, beyond which a pair is worth judging, if about `expected` of
-    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`.
+    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`. They are as
+    /// they come, not enlarged: pairs that have fewer scales in common than others must show more.
     pub fn beyond(&self, index: usize, expected: f64) -> (i32, i32) {
         let null = self.comparisons[index].1.whole;
         let z = self.significance.exceeded_by(expected, if index == 0 { 1 } else { self.comparisons.len() });
-        let at = |z: f64| (null.centre + z * null.spread).round().clamp(-2e9, 2e9) as i32;
+        let enlarged = if index == 0 { self.enlarged } else { 1.0 };
+        let at = |z: f64| ((null.centre + z * null.spread) / enlarged).round().clamp(-2e9, 2e9) as i32;
         (at(-z), at(z))
     }
 
     /// Judges a pair by all comparisons; those for skewed clocks only if `skewed`.
-    pub fn judge(&self, a: &[i8], b: &[i8], skewed: bool, params: &Params) -> Judged {
+    pub fn judge(&self, a: Seen<'_>, b: Seen<'_>, skewed: bool, params: &Params) -> Judged {
         let mut best = Judged { z: 0.0, plain_z: 0.0, by: 0, lag_ms: 0 };
-        for (by, (comparison, usual)) in self.made(skewed) {
+        for (by, (comparison, usual)) in self.made((a, b), skewed, params) {
             let z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
             if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
                 best = Judged { z, plain_z: z, by, lag_ms: comparison.lag_ms };
@@ -109,19 +118,25 @@ impl Nulls {
     /// What each comparison says of a pair, before it is tempered.
     pub fn each<'a>(
         &'a self,
-        (a, b): (&'a [i8], &'a [i8]),
+        (a, b): (Seen<'a>, Seen<'a>),
         skewed: bool,
         params: &'a Params,
     ) -> impl Iterator<Item = (&'a Comparison, f64)> + 'a {
-        self.made(skewed).map(move |(_, (comparison, usual))| {
+        self.made((a, b), skewed, params).map(move |(_, (comparison, usual))| {
             (comparison, usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison))
         })
     }
 
-    /// The comparisons that are made, with their indices; those for skewed clocks only if `skewed`.
-    fn made(&self, skewed: bool) -> impl Iterator<Item = (usize, &(Comparison, Usual))> {
+    /// The comparisons that are made of a pair, with their indices; those for skewed clocks only if `skewed`.
+    fn made<'a>(
+        &'a self,
+        two: Two<'a>,
+        skewed: bool,
+        params: &'a Params,
+    ) -> impl Iterator<Item = (usize, &'a (Comparison, Usual))> {
         let all = self.comparisons.iter().enumerate();
-        all.filter(move |(_, (comparison, _))| comparison.kind != Kind::Skewed || skewed)
+        let asked = move |comparison: &Comparison| comparison.kind != Kind::Skewed || skewed;
+        all.filter(move |(_, (one, _))| asked(one) && one.enlarged(two, params) > 0.0)
     }
 
     /// What the z of this comparison counts, as one of several.
@@ -130,9 +145,9 @@ impl Nulls {
     }
 
     /// The evidence of the last hop alone, by the comparison with this index.
-    pub fn fresh(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
+    pub fn fresh(&self, a: Seen<'_>, b: Seen<'_>, by: usize, params: &Params) -> f64 {
         let (comparison, usual) = &self.comparisons[by.min(self.comparisons.len() - 1)];
-        usual.fresh.z(f64::from(comparison.product((a, b), params, true, self.simd)))
+        z(&usual.fresh, comparison, (a, b), (params, true, self.simd))
     }
 
     /// By how much `b` follows `a` in the comparison with this index, ms.
@@ -143,9 +158,9 @@ impl Nulls {
     /// Which of the two VMs goes first, if one surely does, and the probability that it is not so: evidence at lags
     /// one way must exceed that at the same moment, and by far that of lags the other way; jobs that come
     /// again and again follow each other both ways.
-    pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(Which, f64)> {
+    pub fn first(&self, a: Seen<'_>, b: Seen<'_>, params: &Params) -> Option<(Which, f64)> {
         let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
-        for (_, (comparison, usual)) in self.made(false) {
+        for (_, (comparison, usual)) in self.made((a, b), false, params) {
             let z = usual.z(comparison, (a, b), params, self.simd).abs();
             let side = match comparison.lag_ms {
                 1.. => &mut after,
@@ -172,15 +187,31 @@ pub enum Which {
     B,
 }
 
-/// How closely two VMs move together, -1 to 1: the correlation of their vectors; with the sign of the evidence `z`
-/// where that is of another comparison.
-pub fn strength(a: &[i8], b: &[i8], z: f64, simd: Simd) -> f64 {
-    correlation(a, b, simd).abs().min(1.0).copysign(z)
+/// How many standard deviations of `null` a pair is from its centre; 0 if it cannot be compared.
+fn z(
+    null: &Null,
+    comparison: &Comparison,
+    two: Two<'_>,
+    (params, fresh, simd): (&Params, bool, Simd),
+) -> f64 {
+    let by = comparison.enlarged(two, params);
+    if by > 0.0 { null.z(f64::from(comparison.product(two, params, fresh, simd)) * by) } else { 0.0 }
 }
 
-/// The correlation of two vectors, of which 0 is the mean.
-pub fn correlation(a: &[i8], b: &[i8], simd: Simd) -> f64 {
-    f64::from(product::dot(simd, a, b)) / (norm(a, simd) * norm(b, simd))
+/// How closely two VMs move together, -1 to 1: the correlation of their vectors; with the sign of the evidence `z`
+/// where that is of another comparison.
+pub fn strength(a: Seen<'_>, b: Seen<'_>, z: f64, params: &Params, simd: Simd) -> f64 {
+    correlation(a, b, params, simd).abs().min(1.0).copysign(z)
+}
+
+/// The correlation of two vectors, of which 0 is the mean, at the scales that they have in common.
+pub fn correlation(a: Seen<'_>, b: Seen<'_>, params: &Params, simd: Simd) -> f64 {
+    let common = || params.scales().iter().filter(|scale| a.is_at(scale) && b.is_at(scale));
+    let dot = |x: &[i8], y: &[i8]| {
+        f64::from(common().map(|scale| product::dot(simd, &x[scale.range()], &y[scale.range()])).sum::<i32>())
+    };
+    let norm = |x: &[i8]| dot(x, x).sqrt().max(1.0);
+    dot(a.values, b.values) / (norm(a.values) * norm(b.values))
 }
 
 /// The length of a vector; 1 of one that is all 0.
@@ -194,10 +225,9 @@ pub fn significance(vms: usize, params: &Params) -> Significance {
     Significance::new(vms, comparisons(params).len() - 1, finest_ms, params.fdr())
 }
 
-/// What each comparison gives for the pairs of the sample. Lags of one scale share theirs, skewed clocks have
-/// that of the plain one.
-fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params, simd: Simd) -> Vec<Usual> {
-    let few = &sample[..sample.len().min(SMALL_SAMPLE)];
+/// What each comparison gives for the pairs of the sample that it can compare. Lags of one scale share theirs, skewed clocks
+/// have that of the plain one.
+fn usual(comparisons: &[Comparison], sample: &[Seen<'_>], params: &Params, simd: Simd) -> Vec<Usual> {
     let mut known: Vec<(Kind, Usual)> = vec![];
     let usual = |comparison: &Comparison| {
         let kind = if comparison.kind == Kind::Skewed { Kind::Plain } else { comparison.kind };
@@ -205,17 +235,21 @@ fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params, simd: Si
             return *usual;
         }
         let alike: Vec<&Comparison> = comparisons.iter().filter(|other| other.kind == kind).collect();
-        let vms = if kind == Kind::Plain { sample } else { few };
+        let most = if kind == Kind::Plain { SAMPLE } else { SMALL_SAMPLE };
+        let (vms, few) =
+            (comparison.among(sample, params, most), comparison.among(sample, params, SMALL_SAMPLE));
         let null = if matches!(kind, Kind::Lagged(_)) { Null::both } else { Null::left };
         let products = |fresh| {
-            let all = alike.iter().flat_map(|comparison| comparison.products(vms, params, fresh, simd));
-            let mut all: Vec<i32> = all.collect();
+            let of = |comparison: &&Comparison| comparison.products(&vms, params, fresh, simd);
+            let (whole, enlarged): (Vec<_>, Vec<_>) = alike.iter().map(of).unzip();
+            let mut whole = whole.concat();
             // Integers are sorted in half the time.
-            all.sort_unstable();
-            null(&mut all.into_iter().map(f64::from).collect::<Vec<f64>>())
+            whole.sort_unstable();
+            null(&mut whole.into_iter().map(f64::from).chain(enlarged.concat()).collect::<Vec<f64>>())
         };
         let whole = products(false);
-        let larger = if kind == Kind::Plain { larger(whole.spread, few, params, simd) } else { 1.0 };
+        let larger =
+            if kind == Kind::Plain { larger(whole.spread, &few, comparison, (params, simd)) } else { 1.0 };
         let usual = Usual { whole, fresh: products(true), larger };
         known.push((kind, usual));
         usual
@@ -223,22 +257,23 @@ fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params, simd: Si
     comparisons.iter().map(usual).collect()
 }
 
-/// How much larger than they would be at scales that have nothing to do with each other the products of all scales spread: what is seen
-/// at one is seen at others, too. At least 1.
-fn larger(spread: f64, sample: &[&[i8]], params: &Params, simd: Simd) -> f64 {
-    let squares = |vector: &&[i8]| -> Vec<f64> {
-        let scales = params.scales().iter();
-        scales
-            .map(|scale| f64::from(product::dot(simd, &vector[scale.range()], &vector[scale.range()])))
+/// How much larger than they would be at scales that have nothing to do with each other the products of all scales spread:
+/// what is seen at one is seen at others, too. At least 1.
+fn larger(spread: f64, sample: &[Seen<'_>], plain: &Comparison, (params, simd): (&Params, Simd)) -> f64 {
+    let squares = |vm: &Seen<'_>| -> Vec<f64> {
+        let square = |values: &[i8]| f64::from(product::dot(simd, values, values));
+        params
+            .scales()
+            .iter()
+            .map(|scale| square(&vm.values[scale.range()]) / (scale.values() as f64).sqrt())
             .collect()
     };
-    let squares: Vec<Vec<f64>> = sample.iter().map(squares).collect();
-    let rows: Vec<&Vec<f64>> = squares.iter().collect();
-    let apart = |(a, b): (&Vec<f64>, &Vec<f64>)| -> f64 {
-        a.iter().zip(b).zip(params.scales()).map(|((a, b), scale)| a * b / scale.values() as f64).sum()
-    };
-    let mut apart: Vec<f64> = pairs(&rows).map(apart).collect();
-    (spread * spread / median(&mut apart).max(1.0)).max(1.0)
+    let rows: Vec<(Seen<'_>, Vec<f64>)> = sample.iter().map(|vm| (*vm, squares(vm))).collect();
+    let rows: Vec<&(Seen<'_>, Vec<f64>)> = rows.iter().collect();
+    let apart = pairs(&rows).map(|((a, of_a), (b, of_b))| {
+        of_a.iter().zip(of_b).map(|(a, b)| a * b).sum::<f64>() * plain.enlarged((*a, *b), params).powi(2)
+    });
+    (spread * spread / median(&mut apart.collect::<Vec<f64>>()).max(1.0)).max(1.0)
 }
 
 /// All pairs of some things, in order.

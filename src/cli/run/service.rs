@@ -148,7 +148,8 @@ fn load(client: Arc<Client>, config: &Config, settings: String) -> Box<Load> {
 fn tail(client: Arc<Client>, config: &Config, period_ms: u64, view: View) -> Box<Open> {
     let topic = config.topics.samples.clone();
     Box::new(move |share: (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
-        let grid = Grid { period_ms, hop_ticks: plan.window.hop() as i64 };
+        let grid =
+            Grid { period_ms, hop_ticks: plan.window.hop() as i64, scales: plan.window.scales().to_vec() };
         let mut source = Source::open(&client, &topic, share, grid, rewind_ms(plan, period_ms))?;
         let (view, worker) = (view.clone(), share.0);
         Ok(Box::new(move |batch| {

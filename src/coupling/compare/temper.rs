@@ -7,6 +7,7 @@ use crate::coupling::jumps::Jumps;
 use crate::coupling::params::{ORDER, Params};
 use crate::coupling::product;
 use crate::coupling::schedule::PERIODS_S;
+use crate::coupling::seen::Seen;
 
 /// The evidence that is so close to the threshold, or beyond it, is tempered.
 const CLOSE: f64 = 1.0;
@@ -34,7 +35,7 @@ impl Nulls {
     pub fn tempered(
         &self,
         (z, times): (f64, f64),
-        (a, b): (&[i8], &[i8]),
+        (a, b): (Seen<'_>, Seen<'_>),
         by: usize,
         params: &Params,
     ) -> f64 {
@@ -63,15 +64,17 @@ impl Nulls {
         params: &Params,
     ) -> f64 {
         let mut jumps = Jumps::default();
-        comparison.parts(params, false).for_each(|(x, y)| jumps.add(&a[x], &b[y]));
-        jumps.rarity(z, usual.whole.spread, usual.larger)
+        comparison.parts(params, false).for_each(|(x, y)| jumps.add(&a.values[x], &b.values[y]));
+        // What is enlarged spreads as much as the usual then.
+        let spread = usual.whole.spread / comparison.enlarged((a, b), params).max(f64::MIN_POSITIVE);
+        jumps.rarity(z, spread, usual.larger)
     }
 
     /// What the products of this pair are when one VM is shifted against the other, round the window's end; the spread is at
     /// least 1. Two VMs that both come back to the same work again and again agree by chance much more often than the bulk
     /// of all pairs; and two that do so by the same clock most of all after whole turns of it: what they then have in common
     /// in the mean is the clock's.
-    fn own(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> Vec<Own> {
+    fn own(&self, a: Seen<'_>, b: Seen<'_>, by: usize, params: &Params) -> Vec<Own> {
         let Some(coarsest) = params.scales().last() else { return vec![] };
         let apart = (APART_MS / coarsest.bin_ms) as usize + 1;
         let shifts = apart..coarsest.values().saturating_sub(apart);
@@ -79,15 +82,15 @@ impl Nulls {
             return vec![];
         }
         let (comparison, usual) = &self.comparisons[by];
-        let mut shifted = b.to_vec();
+        let mut shifted = b.values.to_vec();
         let z = |bins: usize| {
             for scale in params.scales() {
-                let (to, from) = (&mut shifted[scale.range()], &b[scale.range()]);
+                let (to, from) = (&mut shifted[scale.range()], &b.values[scale.range()]);
                 let (left, right) = from.split_at(from.len() - bins * coarsest.ticks / scale.ticks);
                 to[..right.len()].copy_from_slice(right);
                 to[right.len()..].copy_from_slice(left);
             }
-            (bins, usual.z(comparison, (a, &shifted), params, self.simd))
+            (bins, usual.z(comparison, (a, Seen { values: &shifted, ..b }), params, self.simd))
         };
         let z: Vec<(usize, f64)> = shifts.map(z).collect();
         let all = Own { centre: 0.0, spread: Spread::of(&z).square.sqrt().max(1.0) };
@@ -100,11 +103,11 @@ impl Nulls {
     /// least 1. A burst leaves a trail that a model of few coefficients does not predict: two short jobs that start
     /// together five times by chance agree in five moments, not in the hundred bins of their trails. The variance of
     /// a product is the sum of the products of the two autocorrelations (Bartlett, *JRSS Supplement* 8, 1946).
-    fn echo(&self, a: &[i8], b: &[i8], comparison: &Comparison, params: &Params) -> f64 {
+    fn echo(&self, a: Seen<'_>, b: Seen<'_>, comparison: &Comparison, params: &Params) -> f64 {
         let (mut variance, mut white) = (0.0, 0.0);
         for scale in params.scales().iter().zip(&comparison.shifts).filter_map(|(s, shift)| shift.map(|_| s))
         {
-            let (a, b) = (&a[scale.range()], &b[scale.range()]);
+            let (a, b) = (&a.values[scale.range()], &b.values[scale.range()]);
             let lagged =
                 |x: &[i8], lag: usize| f64::from(product::dot(self.simd, &x[lag..], &x[..x.len() - lag]));
             let both = |lag: usize| lagged(a, lag) * lagged(b, lag);

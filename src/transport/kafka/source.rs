@@ -320,7 +320,7 @@ impl Source {
             // Before it is assigned: from then on nothing of it comes in the common queue.
             let queue = self.consumer.split_partition_queue(&self.topic, number);
             let queue = queue.ok_or(KafkaError::ClientCreation("a partition has no queue".into()))?;
-            let intake = Intake::new(self.grid, self.open);
+            let intake = Intake::new(self.grid.clone(), self.open);
             self.partitions.push(Partition { number, queue, next, end: next, dry: false, still: 0, intake });
         }
         if begins.is_empty() { Ok(()) } else { self.consumer.incremental_assign(&list) }
