@@ -65,6 +65,9 @@ impl Standing {
         self.verdicts.retain(|(cause, vm), (_, until)| {
             *until >= number && !gone.contains(cause) && !gone.contains(vm)
         });
+        if self.verdicts.is_empty() && self.amended.is_empty() {
+            return vec![];
+        }
         let now = changes(&self.held, self.verdicts.values().map(|(verdict, _)| verdict));
         let now: BTreeSet<(Fact, isize)> = now.into_iter().collect();
         let ends = self.amended.difference(&now).map(|(fact, diff)| (fact.clone(), -diff));
