@@ -96,6 +96,8 @@ impl Draw {
 /// What became of a run.
 #[derive(Debug)]
 pub struct Outcome {
+    /// Why it shows nothing, if nothing was done to harm: a machine so busy that an agent is taken for one that hangs.
+    pub vain: Option<String>,
     /// How often a cap was seen to begin.
     pub caps: usize,
     /// The longest time that one was seen.
@@ -156,7 +158,7 @@ pub fn run(kind: Kind, fault: Fault, seed: u64) -> Option<Outcome> {
     );
     // An agent that is killed at its first steps accepts nothing; one whose toolstack is slow, on a machine that is busy,
     // may have been taken for one that hangs.
-    assert!(fault == KillAtCall || first && (second || kind == Kind::Xl), "nothing was done: {what}");
+    let done = fault == KillAtCall || first && (second || kind == Kind::Xl);
     let settled = settle(fault, &mut agent, &machine, (&set, keeper));
     let want: Vec<Option<i64>> = (0..3)
         .map(|vm| Some(foreign.filter(|(of, _)| *of == vm).map_or(BEFORE_PPM[vm], |(_, ppm)| ppm)))
@@ -171,7 +173,8 @@ pub fn run(kind: Kind, fault: Fault, seed: u64) -> Option<Outcome> {
     let both_dead = matches!(fault, KillBoth | Truncate | FreezeBothThenKill | FreezeKeeperKillAgent);
     let unable = matches!(fault, ActuatorFails | ActuatorHangs | ActuatorLate);
     let checked = check(&machine.end(), &announced, foreign, both_dead || unable);
-    Some(checked.unwrap_or_else(|wrong| panic!("{wrong}: {what}\nat the end: {settled}")))
+    let outcome = checked.unwrap_or_else(|wrong| panic!("{wrong}: {what}\nat the end: {settled}"));
+    Some(Outcome { vain: (!done).then_some(what), ..outcome })
 }
 
 fn start(fault: Fault, draw: &mut Draw, set: &[String], clock: &Path) -> Agent {
@@ -387,7 +390,7 @@ fn check(
     foreign: Option<(usize, i64)>,
     may_last: bool,
 ) -> Result<Outcome, String> {
-    let mut outcome = Outcome { caps: 0, longest: Duration::ZERO };
+    let mut outcome = Outcome { vain: None, caps: 0, longest: Duration::ZERO };
     for (vm, history) in seen.iter().enumerate() {
         for pair in history.windows(2) {
             let ((from, ppm), (to, _)) = (pair[0], pair[1]);
