@@ -187,7 +187,8 @@ fn ensembles(events: &[Value]) -> BTreeSet<BTreeSet<String>> {
             _ => {}
         }
     }
-    of.into_values().filter(|members| !members.is_empty()).collect()
+    // Who works alone is found to depend on itself, counted by the other version.
+    of.into_values().filter(|members| members.len() > 1).collect()
 }
 
 /// Every hierarchy that counts CPU time, by its version: its programs' host.
