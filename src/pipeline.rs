@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use timely::communication::WorkerGuards;
 
+mod asked;
 mod coupled;
 mod driver;
 mod flow;

@@ -136,7 +136,9 @@ impl Stream {
     /// Hands on the samples that are complete.
     pub fn flush(&mut self, out: &mut Vec<Samples>) {
         if !self.run.is_empty() {
-            let cpu_ppm = std::mem::replace(&mut self.run, Vec::with_capacity(RUN_TICKS));
+            // The next run will be about as long: of a collector at 1 Hz it is one sample.
+            let next = Vec::with_capacity(self.run.len());
+            let cpu_ppm = std::mem::replace(&mut self.run, next);
             let (vm, host, grain) = (self.vm.clone(), self.host.clone(), self.grain);
             out.push(Samples { vm, host, first: self.first * grain as Tick, grain, cpu_ppm });
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use timely::dataflow::operators::probe::Handle as Probe;
 use timely::worker::Worker;
 
+use super::asked;
 use super::flow::{self, Inputs, Note};
 use super::{Feed, Message, Open, Plan};
 use crate::transport::file::{Batch, Progress};
@@ -68,6 +69,10 @@ pub fn tail(worker: &mut Worker, plan: &Plan, port: &Port<'_>) {
         batch.samples.drain(..).for_each(|run| inputs.samples.send(run));
         for (letter, pane) in batch.dead.drain(..) {
             inputs.notes.send((Note::Refused(letter), pane.max(inputs.open())));
+        }
+        for told in batch.told.drain(..) {
+            let pane = told.from.max(inputs.open());
+            asked::note(told).into_iter().for_each(|note| inputs.notes.send((note, pane)));
         }
         if batch.open > inputs.open() {
             for (partition, offset) in batch.read.drain(..) {

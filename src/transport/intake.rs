@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::names::{Names, Speaker};
+use super::told::Told;
 use super::watermark::{AHEAD_MS, Watermark};
 use super::wire::{Message, read_message};
 use crate::types::{DeadLetter, Reason, Samples, Tick};
@@ -20,7 +21,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    fn hop_ms(&self) -> i64 {
+    /// How long a pane is.
+    pub fn hop_ms(&self) -> i64 {
         self.period_ms as i64 * self.hop_ticks
     }
 
@@ -39,6 +41,8 @@ pub struct Batch {
     pub samples: Vec<Samples>,
     /// What was refused, each with the partition's open pane: with its window it is published.
     pub dead: Vec<(DeadLetter, u64)>,
+    /// What somebody tells beside samples.
+    pub told: Vec<Told>,
     /// No sample of a pane below it comes any more.
     pub open: u64,
     /// The records.
@@ -56,9 +60,10 @@ pub struct Batch {
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, open, records, values, lag, lag_ms, read } = self;
+        let Batch { samples, dead, told, open, records, values, lag, lag_ms, read } = self;
         samples.clear();
         dead.clear();
+        told.clear();
         read.clear();
         (*open, *records, *values, *lag, *lag_ms) = (0, 0, 0, 0, 0);
     }
@@ -79,15 +84,36 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// Where it stands.
+    pub fn origin(&self) -> String {
+        format!("{}/{}@{}", self.topic, self.partition, self.offset)
+    }
+
     /// A dead letter of it; `more` says what of it, if not all.
-    fn letter(&self, reason: Reason, more: &str) -> DeadLetter {
-        let origin = format!("{}/{}@{}{more}", self.topic, self.partition, self.offset);
+    pub fn letter(&self, reason: Reason, more: &str) -> DeadLetter {
+        let origin = self.origin() + more;
         let kept = self.bytes.len().min(DeadLetter::KEPT_BYTES);
         DeadLetter { reason, origin, bytes: self.bytes[..kept].to_vec() }
     }
 }
 
-/// One partition as far as it has been read.
+/// What takes in the records of one partition of a topic, and says which panes are complete.
+pub trait Take {
+    /// Of a partition of which nothing has been read; panes below `floor` are complete already.
+    fn new(grid: Grid, floor: u64) -> Self;
+    /// The first pane that is not complete.
+    fn open(&self) -> u64;
+    /// What was appended before it has been read; none before the first record.
+    fn read_ms(&self) -> Option<i64>;
+    /// The partition held nothing more when the wall clock said `now_ms`.
+    fn idle(&mut self, now_ms: i64);
+    /// Takes a record.
+    fn take(&mut self, record: &Record, batch: &mut Batch);
+    /// A record could not be unpacked: it is too long, or broken.
+    fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch);
+}
+
+/// One partition of samples as far as it has been read.
 #[derive(Debug)]
 pub struct Intake {
     grid: Grid,
@@ -109,30 +135,25 @@ struct Span {
     end_ms: i64,
 }
 
-impl Intake {
-    /// Of a partition of which nothing has been read; panes below `floor` are complete already.
-    pub fn new(grid: Grid, floor: u64) -> Self {
+impl Take for Intake {
+    fn new(grid: Grid, floor: u64) -> Self {
         let mark = Watermark::new(grid.hop_ms());
         Intake { grid, floor, mark, names: Names::default() }
     }
 
-    /// The first pane that is not complete.
-    pub fn open(&self) -> u64 {
+    fn open(&self) -> u64 {
         self.mark.open().max(self.floor)
     }
 
-    /// What was appended before it has been read; none before the first record.
-    pub fn read_ms(&self) -> Option<i64> {
+    fn read_ms(&self) -> Option<i64> {
         self.mark.read_ms()
     }
 
-    /// The partition held nothing more when the wall clock said `now_ms`.
-    pub fn idle(&mut self, now_ms: i64) {
+    fn idle(&mut self, now_ms: i64) {
         self.mark.idle(now_ms);
     }
 
-    /// Takes a record: its samples and dead letters go to `batch`.
-    pub fn take(&mut self, record: &Record, batch: &mut Batch) {
+    fn take(&mut self, record: &Record, batch: &mut Batch) {
         self.mark.arrive(record.append_ms);
         batch.records += 1;
         if let Err(reason) = self.read(record, batch) {
@@ -140,13 +161,14 @@ impl Intake {
         }
     }
 
-    /// A record could not be unpacked: it is too long, or broken.
-    pub fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch) {
+    fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch) {
         let record = Record { topic, partition, offset, append_ms: 0, bytes: &[] };
         batch.records += 1;
         batch.dead.push((record.letter(Reason::TooLong, ""), self.open()));
     }
+}
 
+impl Intake {
     /// # Errors
     /// Why nothing of the record can be used.
     fn read(&mut self, record: &Record, batch: &mut Batch) -> Result<(), Reason> {

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod agent;
+mod campaign;
 mod chaos;
 mod cluster;
 mod collect;
@@ -11,10 +12,12 @@ mod fleet;
 mod foreign;
 mod perturb;
 mod pipeline;
+mod programs;
 mod security;
 mod service;
 mod sink;
 mod source;
 mod topics;
+mod verdicts;
 mod watch;
 mod world;

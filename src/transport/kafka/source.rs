@@ -1,4 +1,5 @@
-//! One worker's partitions of the samples: read by hand, without a group, and without ever waiting.
+//! One worker's partitions of the samples, or of what is told beside them: read by hand, without a group, and without ever
+//! waiting.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use super::client::{Client, ClientError};
 use super::nudge;
 use super::probe::{Answer, Probe};
 use super::trouble::Context;
-use crate::transport::intake::{Intake, Record};
+use crate::transport::intake::{Intake, Record, Take};
+use crate::transport::told::Tellings;
 
 pub use crate::transport::intake::{Batch, Grid};
 
@@ -110,10 +112,16 @@ pub enum SourceError {
     Thread(#[from] io::Error),
 }
 
-/// One worker's partitions.
-pub struct Source {
+/// One worker's partitions of the samples.
+pub type Source = Reader<Intake>;
+
+/// The partitions of what is told beside samples.
+pub type Hearer = Reader<Tellings>;
+
+/// One worker's partitions, each taken in by a `T`.
+pub struct Reader<T> {
     // The first to go: what is below may only be closed after it.
-    partitions: Vec<Partition>,
+    partitions: Vec<Partition<T>>,
     probe: Probe,
     consumer: Arc<BaseConsumer<Context>>,
     topic: String,
@@ -128,7 +136,7 @@ pub struct Source {
     first: usize,
 }
 
-struct Partition {
+struct Partition<T> {
     number: i32,
     queue: PartitionQueue<Context>,
     /// The offset that is read next.
@@ -138,10 +146,10 @@ struct Partition {
     /// Whether there was nothing when it was looked at last, and how often the brokers have said since that there is.
     dry: bool,
     still: u32,
-    intake: Intake,
+    intake: T,
 }
 
-impl Source {
+impl<T: Take> Reader<T> {
     /// Opens those of the partitions of `topic` that fall to `worker` of `workers`, each from the first
     /// record that was appended at or after `from_ms`; without it from the first there is. Waits up to 30 s
     /// for each answer of the brokers.
@@ -154,14 +162,14 @@ impl Source {
         (worker, workers): (usize, usize),
         grid: Grid,
         from_ms: Option<i64>,
-    ) -> Result<Source, SourceError> {
+    ) -> Result<Self, SourceError> {
         let consumer: Arc<BaseConsumer<Context>> = Arc::new(client.create(&PROPERTIES)?);
         let failed = |error| SourceError::Client(client.failed(&format!("read the topic {topic}"), error));
         let known = count(&consumer, topic, client)?;
         let mine: Vec<i32> = share(0..known, worker, workers).collect();
         let begins = begins(&consumer, topic, &mine, from_ms).map_err(failed)?;
         let probe = Probe::start(consumer.clone(), topic)?;
-        let mut source = Source {
+        let mut source = Reader {
             partitions: vec![],
             probe,
             consumer,
@@ -230,7 +238,7 @@ impl Source {
 
     /// Some records of the partition at `at`, until its open pane is past `last`; gives their bytes.
     fn turn(&mut self, at: usize, last: u64, batch: &mut Batch) -> Result<usize, SourceError> {
-        let Source { partitions, topic, consumer, .. } = self;
+        let Reader { partitions, topic, consumer, .. } = self;
         let Partition { number, queue, next, intake, dry, .. } = &mut partitions[at];
         let (partition, mut bytes) = (*number, 0);
         for _ in 0..TURN {
@@ -320,7 +328,7 @@ impl Source {
             // Before it is assigned: from then on nothing of it comes in the common queue.
             let queue = self.consumer.split_partition_queue(&self.topic, number);
             let queue = queue.ok_or(KafkaError::ClientCreation("a partition has no queue".into()))?;
-            let intake = Intake::new(self.grid.clone(), self.open);
+            let intake = T::new(self.grid.clone(), self.open);
             self.partitions.push(Partition { number, queue, next, end: next, dry: false, still: 0, intake });
         }
         if begins.is_empty() { Ok(()) } else { self.consumer.incremental_assign(&list) }
