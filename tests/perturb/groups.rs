@@ -79,7 +79,7 @@ fn beside(park: &Park, victims: &[Victim], params: &Params, lots: &Lots) -> (usi
 fn ask_all(pairs: usize, loners: usize, slot_ms: u64, most: usize) -> Option<Outcome> {
     let park = Park::start(Programs { pairs, loners, share: 1.0 })?;
     sleep_until(now_ms() + BEFORE_MS + 1_000);
-    let other = |i: usize| match i % 2 == 0 && loners > 0 {
+    let other = |i: usize| match i.is_multiple_of(2) && loners > 0 {
         true => format!("loner{}", i / 2 % loners),
         false => format!("server{}", (i + 1) % pairs),
     };
