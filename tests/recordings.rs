@@ -57,7 +57,7 @@ fn coupling_is_right_after_five_minutes() {
 fn coupling_is_right_where_hosts_sample_differently() {
     let Some(folder) = recordings() else { return };
     let to = tempfile::tempdir().unwrap();
-    for (name, least) in [("mix-a", 0.97), ("hub-a", 0.93)] {
+    for name in ["mix-a", "hub-a"] {
         let recording = folder.join(format!("{name}.csv.gz"));
         let f1 = [[100, 100], [100, 1000], [1000, 100], [1000, 1000]].map(|periods_ms| {
             let messages = to.path().join(format!("{name}.ndjson"));
@@ -65,6 +65,8 @@ fn coupling_is_right_where_hosts_sample_differently() {
             f1_of(&messages, name, &["--window", "5m"]).unwrap()
         });
         println!("{name}: {f1:.3?} where hosts sample every 100, 100; 100, 1000; 1000, 100; 1000, 1000 ms");
+        // What a coarsely sampled hub does not show, finely sampled clients do not show either.
+        let least = f1[0].min(f1[3]) - 0.03;
         assert!(f1[1].min(f1[2]) >= least, "{name}: F1 {f1:?} < {least}");
     }
 }
