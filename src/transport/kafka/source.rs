@@ -23,6 +23,9 @@ pub use crate::transport::intake::{Batch, Grid};
 /// How long a broker may take for one request at the start.
 const REQUEST: Duration = Duration::from_secs(30);
 
+/// How soon a partition without a leader is asked again.
+const HEADLESS: Duration = Duration::from_millis(100);
+
 /// The most records that are read at a time: 2,000 messages of 30 VMs are 60,000 samples, 6 ms of work, and
 /// 10 MB.
 const MAX_RECORDS: u64 = 2_000;
@@ -388,14 +391,14 @@ pub(super) fn begins(
     let mut times = TopicPartitionList::new();
     // The ends before the times: what is appended in between is then found by its time.
     for &number in partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, number, REQUEST)?;
+        let (low, high) = led(|| consumer.fetch_watermarks(topic, number, REQUEST))?;
         begins.push((number, if from_ms.is_some() { high } else { low }));
         times.add_partition_offset(topic, number, Offset::Offset(from_ms.unwrap_or(0).max(0)))?;
     }
     if from_ms.is_none() || partitions.is_empty() {
         return Ok(begins);
     }
-    for found in consumer.offsets_for_times(times, REQUEST)?.elements() {
+    for found in led(|| consumer.offsets_for_times(times.clone(), REQUEST))?.elements() {
         found.error()?;
         // Another answer is the end: nothing so young was there.
         if let Offset::Offset(offset) = found.offset() {
@@ -403,6 +406,20 @@ pub(super) fn begins(
         }
     }
     Ok(begins)
+}
+
+/// What a partition answers, of a topic that is there: one that has just been made has no leader for a moment.
+fn led<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let headless = [Code::UnknownPartition, Code::LeaderNotAvailable];
+    for _ in 0..REQUEST.as_millis() / HEADLESS.as_millis() {
+        match ask() {
+            Err(error) if error.rdkafka_error_code().is_some_and(|code| headless.contains(&code)) => {
+                std::thread::sleep(HEADLESS);
+            }
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// Up to where the consumer has gone, what it does not hand out (the marks of transactions) included.
