@@ -14,7 +14,7 @@ mod state;
 
 #[cfg(test)]
 pub use evidence::tests::some as some_evidence;
-pub use evidence::{Cause, Driver, Evidence, Probability, materially_different};
+pub use evidence::{Asked, Cause, Driver, Evidence, Finding, Probability, materially_different};
 pub use held::{BadHysteresis, Held, HeldPair, HeldPairs, Hysteresis, PairWindow};
 pub use state::{Membered, Since, State};
 

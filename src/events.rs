@@ -100,8 +100,8 @@ fn event(fact: &Fact, change: Change, window_end_ms: i64) -> Event {
             // What a pair was held with that is held no more is nobody's business.
             let mut known = Dependency::bare(a.clone(), b.clone(), 0);
             evidence.iter().filter(|_| change != Change::Ends).for_each(|evidence| evidence.fill(&mut known));
-            let Dependency { a, b, strength, confidence, lag_ms, direct, cause, .. } = known;
-            let of = EventData { strength, confidence, lag_ms, direct, cause, ..data };
+            let Dependency { a, b, strength, confidence, lag_ms, direct, cause, asked, .. } = known;
+            let of = EventData { strength, confidence, lag_ms, direct, cause, asked, ..data };
             event_of(kind, EventData { a: Some(a), b: Some(b), ..of })
         }
     }

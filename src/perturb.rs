@@ -20,6 +20,7 @@ pub mod record;
 pub mod report;
 mod response;
 pub mod series;
+pub mod standing;
 pub mod verdict;
 
 pub use lots::Lots;

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use timely::communication::WorkerGuards;
 
+mod asked;
 mod clustered;
+
 mod coupled;
 mod driver;
 mod flow;

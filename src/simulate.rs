@@ -220,6 +220,7 @@ impl Simulator {
             vm: self.truth[reading.vm as usize].vm.clone(),
             host: self.hosts[reading.host as usize].clone(),
             first: end_ms / i64::from(self.params.period_ms) - 1,
+            grain: 1,
             cpu_ppm: vec![reading.cpu_ppm],
         }
     }

@@ -13,5 +13,6 @@ pub mod sink;
 pub mod watermark;
 pub mod names;
 pub mod intake;
+pub mod told;
 pub mod kafka;
 pub mod prometheus;

@@ -20,6 +20,15 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// `t` is tick `t / period - 1`.
 pub type Tick = i64;
 
+/// The least common multiple of two numbers that are at least 1.
+pub fn lcm(a: u64, b: u64) -> u64 {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
+}
+
 /// The hypervisor that a sample came from. An attribute of a VM, not part of its identity: VMs migrate.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct HostId(Arc<str>);
@@ -66,18 +75,31 @@ impl fmt::Display for VmId {
     }
 }
 
-/// Consecutive samples of one VM, read on one host: `cpu_ppm[i]` is its CPU use in tick `first + i`, in
-/// parts per million of one core, at most [`MAX_CPU_PPM`].
+/// The longest sampling period of a host that is looked at together with hosts that sample more finely, ms: that of the
+/// coarsest time scale.
+pub const MAX_GRAIN_MS: u64 = 5_000;
+
+/// Consecutive samples of one VM, read on one host: `cpu_ppm[i]` is its CPU use in the `grain` ticks that begin with tick
+/// `first + i * grain`, in parts per million of one core, at most [`MAX_CPU_PPM`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Samples {
     /// Whose samples they are.
     pub vm: VmId,
     /// Where the VM ran.
     pub host: HostId,
-    /// The tick of the first one.
+    /// The tick with which the first one begins; a multiple of `grain` since the epoch.
     pub first: Tick,
-    /// One value a tick.
+    /// Ticks of each, at least 1: more where a host samples more coarsely than others.
+    pub grain: usize,
+    /// One value a sample.
     pub cpu_ppm: Vec<u32>,
+}
+
+impl Samples {
+    /// The tick after the last one.
+    pub fn end(&self) -> Tick {
+        self.first.saturating_add((self.cpu_ppm.len() * self.grain) as Tick)
+    }
 }
 
 /// Why a piece of input could not be used.
@@ -191,6 +213,13 @@ impl DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn least_common_multiples() {
+        for (a, b, want) in [(1, 1, 1), (1, 10, 10), (10, 10, 10), (4, 10, 20), (20, 50, 100), (7, 3, 21)] {
+            assert_eq!((lcm(a, b), lcm(b, a)), (want, want));
+        }
+    }
 
     #[test]
     fn a_name_follows_the_host() {

@@ -15,6 +15,9 @@
 //! - **Migration** (same VM and tick, several hosts): the samples are summed, at most [`MAX_CPU_PPM`]. The VM's
 //!   host is that of its latest sample; if several hosts have that tick, the first by name.
 //! - **Late** samples, of a closed pane, are refused; **implausible** ones, above [`MAX_CPU_PPM`], too.
+//! - **Coarse** samples, of several ticks each, are as many equal ticks: CPU use is a rate. They must begin at a multiple of
+//!   their length and fit a scale ([`Params::takes`]); one of whose ticks its host has already is a duplicate. The window
+//!   knows its *grain*, and stays coarse until the last coarse pane has left it: below that scale it says nothing.
 //! - A window that hardly varies ([`IDLE_VARIANCE`]) is [`Status::Idle`].
 //! - But for 'first counts', nothing depends on the order in which the samples of open panes arrive.
 //! - **Scales:** a bin is the mean of its ticks, rounded to the nearest ppm (halves up), so the unit and the bound
@@ -22,7 +25,7 @@
 //!
 //! # Memory
 //! For each scale of `s` ticks `4 * (length + hop) / s + 16 * (max_lag + 1)` bytes; 300 ticks by 60 with 50 lags:
-//! 2,256. Some 200 more a VM, and `4 * hop` for each host in each open pane.
+//! 2,256. Some 200 more a VM, and `4 * hop` for each host in each open pane, however coarse its samples are.
 //!
 //! [`MAX_CPU_PPM`]: crate::types::MAX_CPU_PPM
 
@@ -31,18 +34,19 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::simd::Simd;
-use crate::types::{HostId, Reason, Tick};
+use crate::types::{HostId, Reason, Tick, lcm};
 
 pub mod lagged;
 mod pane;
 mod params;
 
-use pane::{MISSING, Pane};
+use pane::{Closed, MISSING, Pane};
 pub use params::{MAX_LENGTH_TICKS, MAX_SCALES, Params, ParamsError, Shape};
 
 /// A window whose single ticks vary by no more than this (ppm^2) is idle: a standard deviation of 500 ppm, the most
 /// that a reading has which flips between two neighbouring steps of `xentop`'s 0.1 % (1,000 ppm). In recordings of
-/// real services at 1 s the quietest member of an ensemble had 1,230.
+/// real services at 1 s the quietest member of an ensemble had 1,230. The ticks of a coarse sample are equal, so of coarse
+/// windows this is the variance of the samples.
 pub const IDLE_VARIANCE: i128 = 500 * 500;
 
 /// One VM's window and the panes that are open. Made for the first sample, dropped when [`VmWindow::is_empty`].
@@ -55,6 +59,8 @@ pub struct VmWindow {
     host: Option<HostId>,
     /// Missing ticks in each pane of the window, oldest first.
     missing: Vec<u32>,
+    /// Ticks of a sample in each of them.
+    grains: Vec<u32>,
     /// One for each scale; none while the window has no sample.
     series: Vec<Series>,
 }
@@ -86,6 +92,17 @@ pub struct View<'a> {
     pub lagged: &'a [i128],
 }
 
+/// Consecutive samples.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run<'a> {
+    /// The tick with which the first one begins.
+    pub first: Tick,
+    /// Ticks of each, at least 1.
+    pub grain: usize,
+    /// One value a sample.
+    pub cpu_ppm: &'a [u32],
+}
+
 /// Samples that [`VmWindow::push`] could not use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refused {
@@ -105,11 +122,25 @@ struct Series {
 impl VmWindow {
     /// A VM not seen before, when all panes up to `closed` are closed (`i64::MIN`: none).
     pub fn new(closed: i64) -> Self {
-        VmWindow { closed, open: vec![], host: None, missing: vec![], series: vec![] }
+        VmWindow { closed, open: vec![], host: None, missing: vec![], grains: vec![], series: vec![] }
     }
 
-    /// Adds consecutive samples read on `host`, the first at tick `first`. What cannot be used is returned.
+    /// Adds consecutive samples of a tick each, read on `host`, the first at tick `first`. What cannot be used is returned.
     pub fn push(&mut self, params: &Params, host: &HostId, first: Tick, cpu_ppm: &[u32]) -> Vec<Refused> {
+        self.push_run(params, host, Run { first, grain: 1, cpu_ppm })
+    }
+
+    /// The same of samples of any grain.
+    pub fn push_run(&mut self, params: &Params, host: &HostId, run: Run<'_>) -> Vec<Refused> {
+        let Run { first, grain, cpu_ppm } = run;
+        let all = |reason| vec![Refused { reason, range: 0..cpu_ppm.len() }];
+        if !params.takes(grain) {
+            return all(Reason::TooCoarse);
+        }
+        // A pane is whole samples, so what is counted from the start of one tells.
+        if params.pane_start(params.pane_of(first)).abs_diff(first) % grain as u64 != 0 {
+            return all(Reason::Unaligned);
+        }
         let mut refused: Vec<Refused> = vec![];
         let mut refuse = |reason, range: Range<usize>| match refused.last_mut() {
             Some(last) if last.reason == reason && last.range.end == range.start => {
@@ -119,17 +150,17 @@ impl VmWindow {
         };
         let mut start = 0;
         while start < cpu_ppm.len() {
-            let tick = first.saturating_add(start as i64);
+            let tick = first.saturating_add((start * grain) as i64);
             let pane = params.pane_of(tick);
             // 0 to hop - 1 (but at the ends of time, where subtraction saturates).
             let at = tick.saturating_sub(params.pane_start(pane)).clamp(0, params.hop() as i64 - 1) as usize;
-            let end = cpu_ppm.len().min(start + params.hop() - at);
+            let end = cpu_ppm.len().min(start + (params.hop() - at).div_ceil(grain));
             if pane <= self.closed {
                 refuse(Reason::Late, start..end);
             } else {
                 let run = &cpu_ppm[start..end];
                 let shift = |reason, r: Range<usize>| refuse(reason, start + r.start..start + r.end);
-                self.open_pane(pane, params.hop()).add(host, at, run, shift);
+                self.open_pane(pane, params.hop()).add(host, (at, grain), run, shift);
             }
             start = end;
         }
@@ -156,14 +187,15 @@ impl VmWindow {
             } else {
                 Pane::new(params.hop())
             };
-            let (ticks, host) = raw.finish();
-            self.host = host.or(self.host.take());
-            self.slide(params, ticks, simd);
+            let closed = raw.finish();
+            self.slide(params, closed, simd);
         }
         self.status(params)
     }
 
-    fn slide(&mut self, params: &Params, mut ticks: Vec<u32>, simd: Simd) {
+    fn slide(&mut self, params: &Params, closed: Closed, simd: Simd) {
+        let Closed { mut ticks, host, grain } = closed;
+        self.host = host.or(self.host.take());
         let missing = ticks.iter().filter(|&&x| x == MISSING).count();
         let before = match self.series.first() {
             Some(single) => single.samples.last(),
@@ -174,6 +206,7 @@ impl VmWindow {
             self.series =
                 params.scales().iter().map(|&scale| Series::constant(before, params, scale)).collect();
             self.missing = vec![params.hop() as u32; params.panes()];
+            self.grains = vec![1; params.panes()];
         }
         if missing > 0 {
             fill(&mut ticks, before);
@@ -182,8 +215,9 @@ impl VmWindow {
             series.slide(&ticks, scale, simd);
         }
         self.missing.rotate_left(1);
-        if let Some(last) = self.missing.last_mut() {
-            *last = missing as u32;
+        self.grains.rotate_left(1);
+        if let (Some(last), Some(coarse)) = (self.missing.last_mut(), self.grains.last_mut()) {
+            (*last, *coarse) = (missing as u32, grain as u32);
         }
         if self.missing_ticks() == params.length() {
             *self = VmWindow { open: std::mem::take(&mut self.open), ..VmWindow::new(self.closed) };
@@ -211,6 +245,12 @@ impl VmWindow {
     pub fn view(&self, scale: usize) -> Option<View<'_>> {
         let Series { samples, total, lagged } = self.series.get(scale)?;
         Some(View { samples, total: *total, lagged })
+    }
+
+    /// Ticks of a sample in the window that closed last; of samples of several lengths their least common multiple. At scales
+    /// that are no multiples of it the window says nothing of its own.
+    pub fn grain(&self) -> usize {
+        self.grains.iter().fold(1, |all, grain| lcm(all, u64::from(*grain))) as usize
     }
 
     /// Where the VM ran when last sampled in a closed pane.

@@ -26,7 +26,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("agent", &["collect", "perturb", "types"]),
     ("evaluate", &["types"]),
     ("simulate", &["types"]),
-    ("pipeline", &["cluster", "coupling", "dependencies", "model", "simd", "transport", "types", "window"]),
+    (
+        "pipeline",
+        &["cluster", "coupling", "dependencies", "model", "perturb", "simd", "transport", "types", "window"],
+    ),
     ("metrics", &["dependencies", "pipeline", "transport", "types"]),
     ("serve", &["dependencies", "events", "metrics", "transport", "types"]),
     ("config", &["cluster", "collect", "dependencies", "model", "perturb", "transport", "types"]),

@@ -47,7 +47,7 @@ fn run(vm: &str, first: Tick, n: i64) -> Samples {
     let period = if vm < "c" { 7 } else { 3 + vm.len() as i64 };
     let use_ppm = |t: i64| 100_000 + 50_000 * (t.rem_euclid(period)) as u32;
     let cpu_ppm = (first..first + n).map(use_ppm).collect();
-    Samples { vm: VmId::new(vm), host: HostId::new("h"), first, cpu_ppm }
+    Samples { vm: VmId::new(vm), host: HostId::new("h"), first, grain: 1, cpu_ppm }
 }
 
 /// Feeds one batch after the other, each with the watermark behind it.
@@ -177,7 +177,7 @@ fn works(vm: &str, shared: &[u64], own: u64, ticks: std::ops::Range<Tick>) -> Sa
         if own == 0 { 0 } else { (50_000.0 + 200_000.0 * work + 40_000.0 * noise(own, t)) as u32 }
     };
     let (vm, host, first) = (VmId::new(vm), HostId::new("h"), ticks.start);
-    Samples { vm, host, first, cpu_ppm: ticks.map(use_ppm).collect() }
+    Samples { vm, host, first, grain: 1, cpu_ppm: ticks.map(use_ppm).collect() }
 }
 
 #[test]

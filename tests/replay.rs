@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use common::{lwt_ok, recordings};
+use common::{lwt, lwt_ok, recordings};
 use lwt::simd::Simd;
+use serde_json::{Value, json};
 
 /// A simulated trace in `format`; with `churn`, VMs come, go and migrate.
 fn simulated(folder: &Path, format: &str, churn: &str) -> String {
@@ -40,6 +42,63 @@ fn check_workers(trace: &str, more: &[&str]) {
             assert!(one == other, "{engine:?}: {workers} workers make a difference");
         }
     }
+}
+
+/// A simulated trace of which every other host samples every five seconds; VMs come, go and migrate.
+fn mixed(folder: &Path) -> String {
+    let trace = simulated(folder, "ndjson", "3");
+    let (mut told, mut waiting) = (String::new(), BTreeMap::<String, Vec<Value>>::new());
+    for line in fs::read_to_string(&trace).unwrap().lines() {
+        let message: Value = serde_json::from_str(line).unwrap();
+        let host = message["host"].as_str().unwrap().to_string();
+        if host.ends_with(['0', '2', '4', '6', '8']) {
+            told += &format!("{line}\n");
+            continue;
+        }
+        let last = message["t_ms"].as_u64().unwrap().is_multiple_of(5000);
+        let waiting = waiting.entry(host).or_default();
+        waiting.push(message);
+        if last {
+            told.extend(coarse(&std::mem::take(waiting)).map(|message| format!("{message}\n")));
+        }
+    }
+    let path = folder.join("mixed.ndjson").to_str().unwrap().to_string();
+    fs::write(&path, told).unwrap();
+    path
+}
+
+/// Five messages of a host as one; of the VMs that were there in all of them.
+fn coarse(five: &[Value]) -> Option<Value> {
+    let mut used = BTreeMap::<String, Vec<u64>>::new();
+    for vm in five.iter().flat_map(|message| message["vms"].as_array().unwrap()) {
+        let values = used.entry(vm["name"].as_str().unwrap().to_string()).or_default();
+        match &vm["cpu_ppm"] {
+            Value::Array(many) => values.extend(many.iter().map(|ppm| ppm.as_u64().unwrap())),
+            one => values.push(one.as_u64().unwrap()),
+        }
+    }
+    let whole = used.iter().filter(|(_, values)| values.len() == 5);
+    let vms: Vec<Value> = whole
+        .map(|(name, values)| json!({"id": name, "name": name, "cpu_ppm": values.iter().sum::<u64>() / 5}))
+        .collect();
+    let mut message = five.last().filter(|_| five.len() == 5)?.clone();
+    message["period_ms"] = 5000.into();
+    message["vms"] = vms.into();
+    Some(message)
+}
+
+#[test]
+fn hosts_that_sample_differently_give_the_same_bytes_with_any_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = mixed(folder.path());
+    let one = analyzed(&trace, &[], &[]);
+    assert!(one.lines().count() > 5 && one.contains("\"ensemble\":\"e1\""), "there is something to compare");
+    for workers in ["1", "2", "3", "4"] {
+        assert!(one == analyzed(&trace, &[], &["--workers", workers]), "{workers} workers make a difference");
+    }
+    // K-means looks at single ticks only, and says what it refuses.
+    let refused = lwt(&["analyze", &trace, "--engine", "kmeans", "--order", "10"]);
+    assert!(String::from_utf8_lossy(&refused.stdout).contains(" too_coarse"), "{refused:?}");
 }
 
 #[test]

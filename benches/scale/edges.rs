@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lwt::coupling::compare::Nulls;
 use lwt::coupling::moments::{Moments, Sums};
 use lwt::coupling::search::{self, Block};
-use lwt::coupling::{Params, vector};
+use lwt::coupling::{Params, Seen, vector};
 use lwt::simd::Simd;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -74,7 +74,7 @@ fn found(scores: &[Vec<i8>], params: &Params, cores: usize) -> usize {
     let mut park = Sums::default();
     each(&parts, |part| {
         let mut sums = Sums::default();
-        part.iter().for_each(|scores| sums.add(scores, 1));
+        part.iter().for_each(|scores| sums.add(Seen::fine(scores), 1, params));
         sums
     })
     .iter()
@@ -84,11 +84,15 @@ fn found(scores: &[Vec<i8>], params: &Params, cores: usize) -> usize {
     let vectors = each(&parts, |part| part.iter().map(weigh).collect::<Vec<Vec<i8>>>());
     let vectors: Vec<Vec<&[i8]>> =
         vectors.iter().map(|part| part.iter().map(Vec::as_slice).collect()).collect();
-    let nulls = Nulls::new(&vectors[0], vms, params, simd);
+    let sample: Vec<Seen<'_>> = vectors[0].iter().map(|vector| Seen::fine(vector)).collect();
+    let nulls = Nulls::new(&sample, vms, params, simd);
     let search = |left, right: Option<&[&[i8]]>| {
         let candidates = search::candidates(Block { left, right }, vms, &nulls, params, simd);
         let right = right.unwrap_or(left);
-        let z = |(i, j): &(u32, u32)| nulls.judge(left[*i as usize], right[*j as usize], false, params).z;
+        fn seen<'a>(of: &[&'a [i8]], at: u32) -> Seen<'a> {
+            Seen::fine(of[at as usize])
+        }
+        let z = |(i, j): &(u32, u32)| nulls.judge(seen(left, *i), seen(right, *j), false, params).z;
         candidates.iter().filter(|pair| z(pair).abs() >= nulls.significance().threshold()).count()
     };
     let [a, b] = match &vectors[..] {

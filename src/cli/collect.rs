@@ -186,19 +186,28 @@ fn cgroups(collector: Collector) -> anyhow::Result<()> {
     cgroup::raise_limit_of_files();
     let grid = Grid::new(period_ms, LEAST_GAP_MS.max(period_ms));
     let groups = cgroup::Cgroups::new(&root, collect.groups.clone(), collector.host.clone(), grid)?;
-    polled::run(collector, period_ms, Groups { groups, root, said: None })
+    polled::run(collector, period_ms, Groups { groups, root, said: None, rests: 0 })
 }
 
-/// Control groups, and how many there were when it was last said.
+/// Control groups, and how many there were when it was last said; after how many seconds new ones are looked for.
 struct Groups {
     groups: cgroup::Cgroups,
     root: PathBuf,
     said: Option<usize>,
+    rests: usize,
 }
+
+/// So many groups are listed in 4 ms: if there are more, new ones are looked for less than once a second.
+const LISTED: usize = 4_000;
 
 impl polled::Polled for Groups {
     fn each_second(&mut self) -> anyhow::Result<()> {
+        if self.rests > 0 {
+            self.rests -= 1;
+            return Ok(());
+        }
         self.groups.scan()?;
+        self.rests = self.groups.len() / LISTED;
         if self.said.is_none() || (self.said == Some(0)) != self.groups.is_empty() {
             let root: &Path = &self.root;
             tracing::info!("{} control groups below {} are VMs", self.groups.len(), root.display());
@@ -216,6 +225,7 @@ impl polled::Polled for Groups {
     }
 
     fn reset(&mut self) {
+        self.rests = 0;
         self.groups.reset();
     }
 }

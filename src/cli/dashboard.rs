@@ -15,7 +15,7 @@ use crate::serve::board::{About, Board, Explain};
 use crate::serve::{Door, Pages, Server};
 use crate::simd::Simd;
 use crate::transport::file::{Batch, Progress};
-use crate::types::{Samples, VmId};
+use crate::types::{Samples, VmId, lcm};
 
 /// The shortest token that cannot be guessed: 16 letters and digits are 80 bits.
 const MIN_TOKEN: usize = 16;
@@ -55,7 +55,8 @@ fn explainer(plan: Plan, period_ms: u64) -> Explain {
 /// All samples at once.
 fn once(mut runs: Vec<Samples>) -> Feed {
     Box::new(move |batch: &mut Batch| {
-        batch.watermark = runs.iter().map(|run| run.first + run.cpu_ppm.len() as i64).max();
+        batch.watermark = runs.iter().map(Samples::end).max();
+        batch.aligned = runs.iter().fold(1, |all, run| lcm(all, run.grain as u64)) as i64;
         batch.samples.append(&mut runs);
         Ok(Progress::End)
     })

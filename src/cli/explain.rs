@@ -22,7 +22,6 @@ use crate::simd::Simd;
 use crate::transport::file::ReadError;
 use crate::transport::records::{Dependency, Membership};
 use crate::types::VmId;
-use crate::window::Status;
 
 mod plot;
 mod text;
@@ -316,14 +315,7 @@ impl<'a> Follower<'a> {
 
 impl Chosen {
     fn new(vms: [VmId; 2], sights: Vec<Sight>, state: &State, end_ms: i64) -> Self {
-        let gone = || Side {
-            status: Status::Gone,
-            samples: vec![],
-            innovations: vec![],
-            periods_ms: vec![],
-            scores: vec![],
-        };
-        let (mut sides, mut found, mut proposed) = ([gone(), gone()], None, false);
+        let (mut sides, mut found, mut proposed) = ([Side::gone(), Side::gone()], None, false);
         for sight in sights {
             match sight {
                 Sight::Vm(vm, side) => {

@@ -216,7 +216,8 @@ fn listen_to_samples(
     board: Arc<Board>,
     now_ms: Clock,
 ) -> anyhow::Result<()> {
-    let grid = Grid { period_ms, hop_ticks: (board.about.hop_ms / period_ms) as i64 };
+    let window = session::plan(config, period_ms, true, Simd::detect())?.window;
+    let grid = Grid { period_ms, hop_ticks: window.hop() as i64, scales: window.scales().to_vec() };
     let topic = config.topics.samples.clone();
     let follow = move || -> anyhow::Result<()> {
         let from_ms = now_ms() - window_ms as i64;

@@ -100,7 +100,7 @@ impl Frames {
 
     /// Takes samples of a VM called `name`.
     pub fn push(&mut self, samples: &Samples, name: &Arc<str>) {
-        let Samples { vm, host, first, cpu_ppm } = samples;
+        let Samples { vm, host, first, cpu_ppm, .. } = samples;
         let host = self.hosts.entry(host.clone()).or_default();
         let new = || (name.clone(), Runs::default());
         host.vms.entry(vm.clone()).or_insert_with(new).1.push(*first, cpu_ppm);
@@ -173,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn samples(vm: &str, first: Tick, cpu_ppm: &[u32]) -> Samples {
-        Samples { vm: VmId::new(vm), host: HostId::new("h"), first, cpu_ppm: cpu_ppm.to_vec() }
+        Samples { vm: VmId::new(vm), host: HostId::new("h"), first, grain: 1, cpu_ppm: cpu_ppm.to_vec() }
     }
 
     fn push(frames: &mut Frames, vm: &str, first: Tick, cpu_ppm: &[u32]) {

@@ -48,6 +48,12 @@ impl Grid {
         3 * self.period_ns.max(self.own_ns)
     }
 
+    /// The grid of samples of `grain` ticks each, from readings that are as rare.
+    pub fn coarser(&self, grain: usize) -> Grid {
+        let period_ns = self.period_ns.saturating_mul(grain as i64);
+        Grid { period_ns, own_ns: self.own_ns.max(if grain > 1 { period_ns } else { 0 }) }
+    }
+
     /// How many whole ticks end at or before `t_ns`: the first tick that does not.
     pub fn ticks_before(&self, t_ns: i64) -> Tick {
         t_ns.div_euclid(self.period_ns)
@@ -70,6 +76,8 @@ pub enum Value {
 pub struct Stream {
     vm: VmId,
     host: HostId,
+    /// Ticks of a sample. What is counted in ticks below is counted in these.
+    grain: usize,
     /// Time of the last reading.
     last_ns: Option<i64>,
     counter: Option<u64>,
@@ -83,10 +91,21 @@ pub struct Stream {
 impl Stream {
     /// A stream that has read nothing.
     pub fn new(vm: VmId, host: HostId) -> Self {
-        Stream { vm, host, last_ns: None, counter: None, open: None, first: 0, run: Vec::new() }
+        Stream::coarse(vm, host, 1)
     }
 
-    /// Takes one reading at `t_ns` (since the epoch); full runs, and those that a gap ends, go to `out`.
+    /// The same, of samples of `grain` ticks each.
+    pub fn coarse(vm: VmId, host: HostId, grain: usize) -> Self {
+        Stream { vm, host, grain, last_ns: None, counter: None, open: None, first: 0, run: Vec::new() }
+    }
+
+    /// Ticks of a sample.
+    pub fn grain(&self) -> usize {
+        self.grain
+    }
+
+    /// Takes one reading at `t_ns` (since the epoch); full runs, and those that a gap ends, go to `out`. Of a coarse
+    /// stream `grid` is the [`Grid::coarser`] one.
     ///
     /// # Errors
     /// `Duplicate`, `OutOfOrder` and `Implausible`, see the module.
@@ -117,9 +136,11 @@ impl Stream {
     /// Hands on the samples that are complete.
     pub fn flush(&mut self, out: &mut Vec<Samples>) {
         if !self.run.is_empty() {
-            let cpu_ppm = std::mem::replace(&mut self.run, Vec::with_capacity(RUN_TICKS));
-            let (vm, host, first) = (self.vm.clone(), self.host.clone(), self.first);
-            out.push(Samples { vm, host, first, cpu_ppm });
+            // The next run will be about as long: of a collector at 1 Hz it is one sample.
+            let next = Vec::with_capacity(self.run.len());
+            let cpu_ppm = std::mem::replace(&mut self.run, next);
+            let (vm, host, grain) = (self.vm.clone(), self.host.clone(), self.grain);
+            out.push(Samples { vm, host, first: self.first * grain as Tick, grain, cpu_ppm });
         }
     }
 

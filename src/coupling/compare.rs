@@ -4,14 +4,18 @@
 use serde::Serialize;
 
 use super::null::{Null, median};
-use super::params::{ORDER, Params};
+use super::params::Params;
 use super::product;
+use super::seen::Seen;
 use super::significance::{self, Significance};
 use crate::simd::Simd;
 pub use comparison::Comparison;
 use comparison::{Kind, Two, comparisons};
 
 mod comparison;
+mod temper;
+#[cfg(test)]
+mod tests;
 
 /// VMs whose pairs say what is usual: 512 have 130,816, whose spread is known to 0.3 %.
 pub const SAMPLE: usize = 512;
@@ -19,14 +23,6 @@ pub const SAMPLE: usize = 512;
 const SMALL_SAMPLE: usize = 128;
 /// The evidence of another comparison than the plain one must be this much larger to be preferred.
 const PREFERENCE: f64 = 0.5;
-/// What is so far apart, ms, has nothing in common but that it comes again: well beyond the longest lag.
-const APART_MS: u64 = 10_000;
-/// A pair's own spread is known from so many shifts at least: to a quarter.
-const LEAST_SHIFTS: usize = 10;
-/// The pairs whose evidence is so close to the threshold, or beyond it, are compared with themselves.
-const CLOSE: f64 = 1.0;
-/// Echoes are looked for in so many bins: as far back as a model looks.
-const ECHOES: usize = ORDER;
 /// By how many standard deviations more one VM must follow the other than the other the one.
 const SURELY: f64 = 5.0;
 
@@ -35,6 +31,8 @@ const SURELY: f64 = 5.0;
 pub struct Nulls {
     comparisons: Vec<(Comparison, Usual)>,
     significance: Significance,
+    /// By what products over all scales are enlarged at least.
+    enlarged: f64,
     simd: Simd,
 }
 
@@ -43,20 +41,14 @@ pub struct Nulls {
 struct Usual {
     whole: Null,
     fresh: Null,
-    /// The median energy.
-    energy: f64,
+    /// How much larger a coincidence is than at one scale alone, because others show it, too; at least 1.
+    larger: f64,
 }
 
 impl Usual {
     /// How many standard deviations beyond it a pair is by this comparison.
     fn z(&self, comparison: &Comparison, two: Two<'_>, params: &Params, simd: Simd) -> f64 {
-        self.whole.z(f64::from(comparison.product(two, params, false, simd)))
-    }
-
-    /// By what a pair's z is divided: a few moments at which much happens in both are not much evidence.
-    /// Half-way (in powers) to a sum that is scaled by its own energy, which a few moments can never make large.
-    fn few_moments(&self, comparison: &Comparison, two: Two<'_>, params: &Params, simd: Simd) -> f64 {
-        (comparison.energy(two, params, simd) / self.energy.max(1.0)).max(1.0).sqrt().sqrt()
+        z(&self.whole, comparison, two, (params, false, simd))
     }
 }
 
@@ -66,6 +58,8 @@ pub struct Judged {
     /// The evidence, as standard deviations from what is independent; corrected for how many comparisons were
     /// made. Negative if one rests while the other works.
     pub z: f64,
+    /// The same before it was asked how often chance makes as much of such VMs: what new ticks can be compared with.
+    pub plain_z: f64,
     /// Which comparison says so.
     pub by: usize,
     /// By how much `b` follows `a` in it, ms.
@@ -74,12 +68,14 @@ pub struct Judged {
 
 impl Nulls {
     /// From the vectors of a sample of a park of `vms`.
-    pub fn new(sample: &[&[i8]], vms: usize, params: &Params, simd: Simd) -> Self {
+    pub fn new(sample: &[Seen<'_>], vms: usize, params: &Params, simd: Simd) -> Self {
         let sample = &sample[..sample.len().min(SAMPLE)];
         let comparisons = comparisons(params);
         let usual = usual(&comparisons, sample, params, simd);
         let significance = significance(vms, params);
-        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), significance, simd }
+        let enlarged = sample.iter().map(|one| one.enlarged(one, params)).filter(|by| *by > 0.0);
+        let enlarged = enlarged.min_by(f64::total_cmp).unwrap_or(1.0);
+        Nulls { comparisons: comparisons.into_iter().zip(usual).collect(), significance, enlarged, simd }
     }
 
     /// When evidence is enough.
@@ -93,54 +89,54 @@ impl Nulls {
     }
 
     /// The products, of the comparison with this index, beyond which a pair is worth judging, if about `expected` of
-    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`.
+    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`. They are as
+    /// they come, not enlarged: pairs that have fewer scales in common than others must show more.
     pub fn beyond(&self, index: usize, expected: f64) -> (i32, i32) {
         let null = self.comparisons[index].1.whole;
         let z = self.significance.exceeded_by(expected, if index == 0 { 1 } else { self.comparisons.len() });
-        let at = |z: f64| (null.centre + z * null.spread).round().clamp(-2e9, 2e9) as i32;
+        let enlarged = if index == 0 { self.enlarged } else { 1.0 };
+        let at = |z: f64| ((null.centre + z * null.spread) / enlarged).round().clamp(-2e9, 2e9) as i32;
         (at(-z), at(z))
     }
 
     /// Judges a pair by all comparisons; those for skewed clocks only if `skewed`.
-    pub fn judge(&self, a: &[i8], b: &[i8], skewed: bool, params: &Params) -> Judged {
-        let (mut best, mut few_moments) = (Judged { z: 0.0, by: 0, lag_ms: 0 }, 1.0f64);
-        for (by, (comparison, usual)) in self.made(skewed) {
-            let mut z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
-            if z.abs() > best.z.abs() + PREFERENCE || by == 0 {
-                let divisor = usual.few_moments(comparison, (a, b), params, self.simd);
-                z /= divisor;
-                if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
-                    best = Judged { z, by, lag_ms: comparison.lag_ms };
-                    few_moments = divisor;
-                }
+    pub fn judge(&self, a: Seen<'_>, b: Seen<'_>, skewed: bool, params: &Params) -> Judged {
+        let mut best = Judged { z: 0.0, plain_z: 0.0, by: 0, lag_ms: 0 };
+        for (by, (comparison, usual)) in self.made((a, b), skewed, params) {
+            let z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
+            if by == 0 || z.abs() > best.z.abs() + PREFERENCE {
+                best = Judged { z, plain_z: z, by, lag_ms: comparison.lag_ms };
             }
         }
-        if best.z.abs() > self.significance.threshold() - CLOSE {
-            // Both are for VMs that do much at a few moments: the larger one counts.
-            let few_moments_and_echoes = few_moments * self.echo(a, b, best.by, params);
-            let own = self.own_spread(a, b, best.by, params);
-            best.z *= few_moments / few_moments_and_echoes.max(own);
+        if let Some((comparison, _)) = self.comparisons.get(best.by) {
+            let discount = self.discount(comparison);
+            best.z = self.tempered((best.z / discount, 1.0), (a, b), best.by, params) * discount;
         }
         best
     }
 
-    /// What each comparison says of a pair, as [`Nulls::judge`] counts it.
+    /// What each comparison says of a pair, before it is tempered.
     pub fn each<'a>(
         &'a self,
-        (a, b): (&'a [i8], &'a [i8]),
+        (a, b): (Seen<'a>, Seen<'a>),
         skewed: bool,
         params: &'a Params,
     ) -> impl Iterator<Item = (&'a Comparison, f64)> + 'a {
-        self.made(skewed).map(move |(_, (comparison, usual))| {
-            let z = usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison);
-            (comparison, z / usual.few_moments(comparison, (a, b), params, self.simd))
+        self.made((a, b), skewed, params).map(move |(_, (comparison, usual))| {
+            (comparison, usual.z(comparison, (a, b), params, self.simd) * self.discount(comparison))
         })
     }
 
-    /// The comparisons that are made, with their indices; those for skewed clocks only if `skewed`.
-    fn made(&self, skewed: bool) -> impl Iterator<Item = (usize, &(Comparison, Usual))> {
+    /// The comparisons that are made of a pair, with their indices; those for skewed clocks only if `skewed`.
+    fn made<'a>(
+        &'a self,
+        two: Two<'a>,
+        skewed: bool,
+        params: &'a Params,
+    ) -> impl Iterator<Item = (usize, &'a (Comparison, Usual))> {
         let all = self.comparisons.iter().enumerate();
-        all.filter(move |(_, (comparison, _))| comparison.kind != Kind::Skewed || skewed)
+        let asked = move |comparison: &Comparison| comparison.kind != Kind::Skewed || skewed;
+        all.filter(move |(_, (one, _))| asked(one) && one.enlarged(two, params) > 0.0)
     }
 
     /// What the z of this comparison counts, as one of several.
@@ -148,54 +144,10 @@ impl Nulls {
         if comparison.kind == Kind::Plain { 1.0 } else { self.significance.discount() }
     }
 
-    /// How much more than is usual the products of this pair spread when one VM is shifted against the other, round the
-    /// window's end; at least 1. Two VMs that both come back to the same work again and again agree by chance much
-    /// more often than the bulk of all pairs.
-    fn own_spread(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
-        let Some((comparison, usual)) = self.comparisons.get(by) else { return 1.0 };
-        let Some(coarsest) = params.scales().last() else { return 1.0 };
-        let apart = (APART_MS / coarsest.bin_ms) as usize + 1;
-        let shifts = apart..coarsest.values().saturating_sub(apart);
-        if shifts.len() < LEAST_SHIFTS {
-            return 1.0;
-        }
-        let n = shifts.len() as f64;
-        let mut shifted = b.to_vec();
-        let square = |bins: usize| {
-            for scale in params.scales() {
-                let (to, from) = (&mut shifted[scale.range()], &b[scale.range()]);
-                let (left, right) = from.split_at(from.len() - bins * coarsest.ticks / scale.ticks);
-                to[..right.len()].copy_from_slice(right);
-                to[right.len()..].copy_from_slice(left);
-            }
-            usual.z(comparison, (a, &shifted), params, self.simd).powi(2)
-        };
-        (shifts.map(square).sum::<f64>() / n).sqrt().max(1.0)
-    }
-
-    /// How much more the products of this pair spread because what happens in each VM echoes in the bins after it; at
-    /// least 1. A burst leaves a trail that a model of few coefficients does not predict: two short jobs that start
-    /// together five times by chance agree in five moments, not in the hundred bins of their trails. The variance of
-    /// a product is the sum of the products of the two autocorrelations (Bartlett, *JRSS Supplement* 8, 1946).
-    fn echo(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
-        let Some((comparison, _)) = self.comparisons.get(by) else { return 1.0 };
-        let (mut variance, mut white) = (0.0, 0.0);
-        for scale in params.scales().iter().zip(&comparison.shifts).filter_map(|(s, shift)| shift.map(|_| s))
-        {
-            let (a, b) = (&a[scale.range()], &b[scale.range()]);
-            let lagged =
-                |x: &[i8], lag: usize| f64::from(product::dot(self.simd, &x[lag..], &x[..x.len() - lag]));
-            let both = |lag: usize| lagged(a, lag) * lagged(b, lag);
-            white += both(0);
-            variance += both(0) + 2.0 * (1..=ECHOES.min(a.len())).map(both).sum::<f64>();
-        }
-        if white > 0.0 { (variance / white).max(1.0).sqrt() } else { 1.0 }
-    }
-
     /// The evidence of the last hop alone, by the comparison with this index.
-    pub fn fresh(&self, a: &[i8], b: &[i8], by: usize, params: &Params) -> f64 {
+    pub fn fresh(&self, a: Seen<'_>, b: Seen<'_>, by: usize, params: &Params) -> f64 {
         let (comparison, usual) = &self.comparisons[by.min(self.comparisons.len() - 1)];
-        usual.fresh.z(f64::from(comparison.product((a, b), params, true, self.simd)))
+        z(&usual.fresh, comparison, (a, b), (params, true, self.simd))
     }
 
     /// By how much `b` follows `a` in the comparison with this index, ms.
@@ -206,9 +158,9 @@ impl Nulls {
     /// Which of the two VMs goes first, if one surely does, and the probability that it is not so: evidence at lags
     /// one way must exceed that at the same moment, and by far that of lags the other way; jobs that come
     /// again and again follow each other both ways.
-    pub fn first(&self, a: &[i8], b: &[i8], params: &Params) -> Option<(Which, f64)> {
+    pub fn first(&self, a: Seen<'_>, b: Seen<'_>, params: &Params) -> Option<(Which, f64)> {
         let (mut after, mut before, mut same) = (0.0f64, 0.0f64, 0.0f64);
-        for (_, (comparison, usual)) in self.made(false) {
+        for (_, (comparison, usual)) in self.made((a, b), false, params) {
             let z = usual.z(comparison, (a, b), params, self.simd).abs();
             let side = match comparison.lag_ms {
                 1.. => &mut after,
@@ -235,15 +187,31 @@ pub enum Which {
     B,
 }
 
-/// How closely two VMs move together, -1 to 1: the correlation of their vectors; with the sign of the evidence `z`
-/// where that is of another comparison.
-pub fn strength(a: &[i8], b: &[i8], z: f64, simd: Simd) -> f64 {
-    correlation(a, b, simd).abs().min(1.0).copysign(z)
+/// How many standard deviations of `null` a pair is from its centre; 0 if it cannot be compared.
+fn z(
+    null: &Null,
+    comparison: &Comparison,
+    two: Two<'_>,
+    (params, fresh, simd): (&Params, bool, Simd),
+) -> f64 {
+    let by = comparison.enlarged(two, params);
+    if by > 0.0 { null.z(f64::from(comparison.product(two, params, fresh, simd)) * by) } else { 0.0 }
 }
 
-/// The correlation of two vectors, of which 0 is the mean.
-pub fn correlation(a: &[i8], b: &[i8], simd: Simd) -> f64 {
-    f64::from(product::dot(simd, a, b)) / (norm(a, simd) * norm(b, simd))
+/// How closely two VMs move together, -1 to 1: the correlation of their vectors; with the sign of the evidence `z`
+/// where that is of another comparison.
+pub fn strength(a: Seen<'_>, b: Seen<'_>, z: f64, params: &Params, simd: Simd) -> f64 {
+    correlation(a, b, params, simd).abs().min(1.0).copysign(z)
+}
+
+/// The correlation of two vectors, of which 0 is the mean, at the scales that they have in common.
+pub fn correlation(a: Seen<'_>, b: Seen<'_>, params: &Params, simd: Simd) -> f64 {
+    let common = || params.scales().iter().filter(|scale| a.is_at(scale) && b.is_at(scale));
+    let dot = |x: &[i8], y: &[i8]| {
+        f64::from(common().map(|scale| product::dot(simd, &x[scale.range()], &y[scale.range()])).sum::<i32>())
+    };
+    let norm = |x: &[i8]| dot(x, x).sqrt().max(1.0);
+    dot(a.values, b.values) / (norm(a.values) * norm(b.values))
 }
 
 /// The length of a vector; 1 of one that is all 0.
@@ -257,10 +225,9 @@ pub fn significance(vms: usize, params: &Params) -> Significance {
     Significance::new(vms, comparisons(params).len() - 1, finest_ms, params.fdr())
 }
 
-/// What each comparison gives for the pairs of the sample. Lags of one scale share theirs, skewed clocks have
-/// that of the plain one.
-fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params, simd: Simd) -> Vec<Usual> {
-    let few = &sample[..sample.len().min(SMALL_SAMPLE)];
+/// What each comparison gives for the pairs of the sample that it can compare. Lags of one scale share theirs, skewed clocks
+/// have that of the plain one.
+fn usual(comparisons: &[Comparison], sample: &[Seen<'_>], params: &Params, simd: Simd) -> Vec<Usual> {
     let mut known: Vec<(Kind, Usual)> = vec![];
     let usual = |comparison: &Comparison| {
         let kind = if comparison.kind == Kind::Skewed { Kind::Plain } else { comparison.kind };
@@ -268,21 +235,45 @@ fn usual(comparisons: &[Comparison], sample: &[&[i8]], params: &Params, simd: Si
             return *usual;
         }
         let alike: Vec<&Comparison> = comparisons.iter().filter(|other| other.kind == kind).collect();
-        let vms = if kind == Kind::Plain { sample } else { few };
+        let most = if kind == Kind::Plain { SAMPLE } else { SMALL_SAMPLE };
+        let (vms, few) =
+            (comparison.among(sample, params, most), comparison.among(sample, params, SMALL_SAMPLE));
         let null = if matches!(kind, Kind::Lagged(_)) { Null::both } else { Null::left };
         let products = |fresh| {
-            let all = alike.iter().flat_map(|comparison| comparison.products(vms, params, fresh, simd));
-            let mut all: Vec<i32> = all.collect();
+            let of = |comparison: &&Comparison| comparison.products(&vms, params, fresh, simd);
+            let (whole, enlarged): (Vec<_>, Vec<_>) = alike.iter().map(of).unzip();
+            let mut whole = whole.concat();
             // Integers are sorted in half the time.
-            all.sort_unstable();
-            null(&mut all.into_iter().map(f64::from).collect::<Vec<f64>>())
+            whole.sort_unstable();
+            null(&mut whole.into_iter().map(f64::from).chain(enlarged.concat()).collect::<Vec<f64>>())
         };
-        let mut energies: Vec<f64> = pairs(few).map(|two| comparison.energy(two, params, simd)).collect();
-        let usual = Usual { whole: products(false), fresh: products(true), energy: median(&mut energies) };
+        let whole = products(false);
+        let larger =
+            if kind == Kind::Plain { larger(whole.spread, &few, comparison, (params, simd)) } else { 1.0 };
+        let usual = Usual { whole, fresh: products(true), larger };
         known.push((kind, usual));
         usual
     };
     comparisons.iter().map(usual).collect()
+}
+
+/// How much larger than they would be at scales that have nothing to do with each other the products of all scales spread:
+/// what is seen at one is seen at others, too. At least 1.
+fn larger(spread: f64, sample: &[Seen<'_>], plain: &Comparison, (params, simd): (&Params, Simd)) -> f64 {
+    let squares = |vm: &Seen<'_>| -> Vec<f64> {
+        let square = |values: &[i8]| f64::from(product::dot(simd, values, values));
+        params
+            .scales()
+            .iter()
+            .map(|scale| square(&vm.values[scale.range()]) / (scale.values() as f64).sqrt())
+            .collect()
+    };
+    let rows: Vec<(Seen<'_>, Vec<f64>)> = sample.iter().map(|vm| (*vm, squares(vm))).collect();
+    let rows: Vec<&(Seen<'_>, Vec<f64>)> = rows.iter().collect();
+    let apart = pairs(&rows).map(|((a, of_a), (b, of_b))| {
+        of_a.iter().zip(of_b).map(|(a, b)| a * b).sum::<f64>() * plain.enlarged((*a, *b), params).powi(2)
+    });
+    (spread * spread / median(&mut apart.collect::<Vec<f64>>()).max(1.0)).max(1.0)
 }
 
 /// All pairs of some things, in order.

@@ -9,6 +9,7 @@ use super::compare::{Comparison, Judged, Nulls, correlation, norm, pairs};
 use super::null::Null;
 use super::params::{ORDER, Params, Scale, UNIT};
 use super::scores;
+use super::seen::Seen;
 use crate::simd::Simd;
 use crate::window::{Status, VmWindow};
 
@@ -35,12 +36,14 @@ pub struct Side {
     pub status: Status,
     /// Its samples at each scale, ppm of one core; none if the VM is gone.
     pub samples: Vec<Vec<u32>>,
-    /// Its innovations at each scale, likewise; none unless the window was judged.
+    /// Its innovations at each scale, likewise; none unless the window was judged, and at scales in which it takes no part.
     pub innovations: Vec<Vec<f64>>,
     /// The period of the schedule that they were freed of, at each scale, ms.
     pub periods_ms: Vec<Option<u64>>,
     /// Its scores.
     pub scores: Vec<i8>,
+    /// Ticks of a sample.
+    pub grain: usize,
 }
 
 impl Side {
@@ -53,22 +56,41 @@ impl Side {
             .filter_map(|(i, scale)| Some((window.view(i)?, scale)))
             .collect();
         let judged = if status == Status::Whole { &views[..] } else { &[] };
+        let grain = window.grain();
+        let takes_part = |scale: &Scale| scale.ticks.is_multiple_of(grain);
         let period = |(view, scale): &(_, &Scale)| {
-            scores::period_bins(view, scale).map(|bins| bins as u64 * scale.bin_ms)
+            let bins = takes_part(scale).then(|| scores::period_bins(view, scale)).flatten();
+            bins.map(|bins| bins as u64 * scale.bin_ms)
+        };
+        let innovations = |(view, scale): &(_, &Scale)| {
+            if takes_part(scale) { scores::innovations(view, scale, simd) } else { vec![] }
         };
         Side {
             status,
             samples: views.iter().map(|(view, _)| view.samples.to_vec()).collect(),
-            innovations: judged.iter().map(|(view, scale)| scores::innovations(view, scale, simd)).collect(),
+            innovations: judged.iter().map(innovations).collect(),
             periods_ms: judged.iter().map(period).collect(),
             scores: if judged.is_empty() { vec![] } else { scores::scores(window, params, simd) },
+            grain,
         }
     }
 
+    /// Of a VM that has no sample.
+    pub fn gone() -> Self {
+        let (samples, innovations, periods_ms, scores) = Default::default();
+        Side { status: Status::Gone, samples, innovations, periods_ms, scores, grain: 1 }
+    }
+
     /// How much of what the VM does is more than measurement: the mean square of its scores, 0 to 1.
-    pub fn power(&self) -> f64 {
+    pub fn power(&self, params: &Params) -> f64 {
         let squares = self.scores.iter().map(|&score| (f64::from(score) / UNIT).powi(2)).sum::<f64>();
-        squares / self.scores.len().max(1) as f64
+        let part = params.scales().iter().filter(|scale| scale.ticks.is_multiple_of(self.grain));
+        squares / part.map(Scale::values).sum::<usize>().max(1) as f64
+    }
+
+    /// With these values.
+    fn seen<'a>(&self, values: &'a [i8]) -> Seen<'a> {
+        Seen { values, grain: self.grain }
     }
 
     fn unweighted(&self, params: &Params) -> Vec<i8> {
@@ -87,8 +109,8 @@ impl Side {
 pub struct Pair {
     /// The vectors of the two.
     pub vectors: [Arc<[i8]>; 2],
-    /// Those of some VMs, whoever they are.
-    pub sample: Vec<Arc<[i8]>>,
+    /// Those of some VMs, whoever they are, with the ticks of a sample.
+    pub sample: Vec<(Arc<[i8]>, usize)>,
     /// What independent pairs look like.
     pub nulls: Nulls,
     /// Whether their clocks may differ.
@@ -117,7 +139,9 @@ pub struct Detail {
     pub unweighted_z: f64,
     /// For each VM how much of what it does is more than measurement, 0 to 1.
     pub power: [f64; 2],
-    /// At each scale by itself.
+    /// How often each VM is sampled, ms: it takes part in the scales that this divides.
+    pub sampled_ms: [u64; 2],
+    /// At each scale by itself in which both take part.
     pub scales: Vec<AtScale>,
     /// What the engine compares.
     pub comparisons: Vec<Compared>,
@@ -128,6 +152,9 @@ pub struct Detail {
 /// What one scale says.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct AtScale {
+    /// Which one of all scales it is.
+    #[serde(skip)]
+    pub of: usize,
     /// The length of a bin, ms.
     pub bin_ms: u64,
     /// Innovations in a window.
@@ -183,8 +210,9 @@ pub struct Moment {
 
 /// Takes a pair apart.
 pub fn explain(sides: [&Side; 2], pair: &Pair, params: &Params) -> Detail {
-    let sample: Vec<&[i8]> = pair.sample.iter().take(SAMPLE).map(|vector| &**vector).collect();
-    let (a, b) = (&*pair.vectors[0], &*pair.vectors[1]);
+    let sample = pair.sample.iter().take(SAMPLE);
+    let sample: Vec<Seen<'_>> = sample.map(|(values, grain)| Seen { values, grain: *grain }).collect();
+    let (a, b) = (sides[0].seen(&pair.vectors[0]), sides[1].seen(&pair.vectors[1]));
     let comparisons = pair.nulls.each((a, b), pair.skewed, params);
     let counting = pair.nulls.comparisons().nth(pair.by);
     let judged = pair.nulls.comparisons().nth(pair.judged.by);
@@ -195,10 +223,14 @@ pub fn explain(sides: [&Side; 2], pair: &Pair, params: &Params) -> Detail {
         z: rounded(if Some(comparison) == judged { pair.judged.z } else { z }),
         counts: Some(comparison) == counting,
     });
-    let scales = (0..params.scales().len()).map(|of| at_scale(of, sides, (a, b), &sample, params));
+    let both = |of: &usize| a.is_at(&params.scales()[*of]) && b.is_at(&params.scales()[*of]);
+    let scales = (0..params.scales().len()).filter(both);
+    let scales = scales.map(|of| at_scale(of, sides, (a, b), &sample, params));
+    let tick_ms = params.scales().first().map_or(0, |scale| scale.bin_ms);
     Detail {
         unweighted_z: rounded(unweighted_z(sides, &sample, params)),
-        power: sides.map(|side| rounded(side.power())),
+        power: sides.map(|side| rounded(side.power(params))),
+        sampled_ms: sides.map(|side| side.grain as u64 * tick_ms),
         scales: scales.collect(),
         comparisons: compared.collect(),
         moments: counting.map_or(vec![], |counting| moments(sides, pair, counting, params)),
@@ -211,33 +243,35 @@ fn rounded(x: f64) -> f64 {
 }
 
 /// The correlation of the vectors without weights, as one of the sample's.
-fn unweighted_z(sides: [&Side; 2], sample: &[&[i8]], params: &Params) -> f64 {
+fn unweighted_z(sides: [&Side; 2], sample: &[Seen<'_>], params: &Params) -> f64 {
     let [a, b] = sides.map(|side| side.unweighted(params));
-    let mut others: Vec<f64> = pairs(sample).map(|(a, b)| correlation(a, b, PLAIN)).collect();
-    Null::left(&mut others).z(correlation(&a, &b, PLAIN))
+    let mut others: Vec<f64> = pairs(sample).map(|(a, b)| correlation(a, b, params, PLAIN)).collect();
+    Null::left(&mut others).z(correlation(sides[0].seen(&a), sides[1].seen(&b), params, PLAIN))
 }
 
 fn at_scale(
     of: usize,
     sides: [&Side; 2],
-    (a, b): (&[i8], &[i8]),
-    sample: &[&[i8]],
+    (a, b): (Seen<'_>, Seen<'_>),
+    sample: &[Seen<'_>],
     params: &Params,
 ) -> AtScale {
     let scale = &params.scales()[of];
-    let product = |a: &[i8], b: &[i8], lag| {
+    let product = |a: Seen<'_>, b: Seen<'_>, lag| {
         f64::from(Comparison::alone(of, lag, params).product((a, b), params, false, PLAIN))
     };
-    let same = Null::left(&mut pairs(sample).map(|(a, b)| product(a, b, 0)).collect::<Vec<f64>>());
+    let sample: Vec<Seen<'_>> = sample.iter().filter(|one| one.is_at(scale)).copied().collect();
+    let same = Null::left(&mut pairs(&sample).map(|(a, b)| product(a, b, 0)).collect::<Vec<f64>>());
     let most = if scale.most_lag > 0 { scale.most_lag } else { FINE_LAGS.min(scale.bins / 4) } as isize;
     let apart = || (-most..=most).filter(|lag| *lag != 0);
     let few = &sample[..sample.len().min(LAG_SAMPLE)];
     let others = pairs(few).flat_map(|(a, b)| apart().map(move |lag| product(a, b, lag)));
     let later = Null::both(&mut others.collect::<Vec<f64>>());
     let z = |lag: isize| if lag == 0 { same } else { later }.z(product(a, b, lag));
-    let norms = norm(&a[scale.range()], PLAIN) * norm(&b[scale.range()], PLAIN);
+    let norms = norm(&a.values[scale.range()], PLAIN) * norm(&b.values[scale.range()], PLAIN);
     let edge = |side: f64| rounded((same.centre + side * BAND * same.spread) / norms);
     AtScale {
+        of,
         bin_ms: scale.bin_ms,
         values: scale.values(),
         correlation: rounded(product(a, b, 0) / norms),

@@ -3,6 +3,8 @@
 use statrs::distribution::{ContinuousCDF, Normal};
 use thiserror::Error;
 
+use crate::types::MAX_GRAIN_MS;
+
 /// Order of the AR models, at every scale: what remains predictable beyond it is little, and a model of
 /// ten is fitted from the 60 bins that the coarsest scale has at least.
 pub const ORDER: usize = 10;
@@ -13,8 +15,8 @@ pub const UNIT: f64 = 32.0;
 /// A scale is used if the window has this many bins of it.
 const LEAST_BINS: usize = 60;
 
-/// The coarsest scale, ms: beyond it what moves together is the day, not the work.
-const COARSEST_MS: u64 = 5_000;
+/// The coarsest scale, ms: beyond it what moves together is the day, not the work. Whoever samples no more coarsely takes part.
+const COARSEST_MS: u64 = MAX_GRAIN_MS;
 
 /// A scale's scores count for its bin's length to this power: between equal weights (best for hubs, whose clients
 /// show themselves request by request) and the square root that averages bins by their length (best for batch).
@@ -42,6 +44,8 @@ pub struct Scale {
     pub start: usize,
     /// What its scores count for, 1 for the coarsest scale.
     pub factor: f64,
+    /// Its part of the variance of a product: its values times what each counts for, which comes in both VMs, squared.
+    pub variance: f64,
     /// The largest lag, in bins, at which all pairs are compared; 0 for none but lag 0.
     pub most_lag: usize,
     /// Normal scores, in `UNIT`s: of rank r (0-based, ties share the mean rank) that at `2 r`.
@@ -122,6 +126,16 @@ impl Params {
     pub fn values(&self) -> usize {
         self.values
     }
+    /// By what a product over the scales that samples of `grain` ticks fit is multiplied to spread as one over all
+    /// scales does; 0 if they fit none.
+    pub fn enlarged(&self, grain: usize) -> f64 {
+        let variance = |grain: usize| {
+            let part = self.scales.iter().filter(|scale| scale.ticks.is_multiple_of(grain));
+            part.map(|scale| scale.variance).sum::<f64>()
+        };
+        let part = variance(grain);
+        if part > 0.0 { (variance(1) / part).sqrt() } else { 0.0 }
+    }
     /// Ticks by which the window slides.
     pub fn hop(&self) -> usize {
         self.hop
@@ -154,13 +168,15 @@ fn scales(period_ms: u64, length: usize, hop: usize) -> Vec<usize> {
 
 fn scale(ticks: usize, period_ms: u64, bins: usize, start: usize, coarsest: usize) -> Scale {
     let bin_ms = period_ms * ticks as u64;
+    let factor = (ticks as f64 / coarsest as f64).powf(COARSER);
     let most_lag = if bin_ms >= LAG_SCALE_MS { (MOST_LAG_MS / bin_ms) as usize } else { 0 };
     Scale {
         ticks,
         bin_ms,
         bins,
         start,
-        factor: (ticks as f64 / coarsest as f64).powf(COARSER),
+        factor,
+        variance: (bins - ORDER) as f64 * factor.powi(4),
         most_lag: most_lag.min(bins / 4),
         normal: normal_scores(bins - ORDER),
     }

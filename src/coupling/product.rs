@@ -12,7 +12,7 @@ mod tests;
 use std::ops::Range;
 
 use crate::simd::Simd;
-pub use pair::{dot, energy};
+pub use pair::dot;
 use tile::{COLUMNS, ROWS, Rows, Step, Tile, Wanted};
 
 /// The most values in a vector: the largest sum, of -128 * -128, 2^14, at each place, is then below 2^31.

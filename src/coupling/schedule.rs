@@ -2,7 +2,7 @@
 //! it starts was known, only how much it does is news.
 
 /// Periods that jobs are scheduled by, s.
-const PERIODS_S: [u64; 8] = [5, 10, 15, 20, 30, 60, 120, 300];
+pub const PERIODS_S: [u64; 8] = [5, 10, 15, 20, 30, 60, 120, 300];
 
 /// A schedule counts if it explains this share of the variance: less is within what chance explains
 /// of the few hundred samples of a window.

@@ -19,16 +19,17 @@ const CONTENTION: f64 = 0.05;
 const LEAST_USUAL: f64 = 0.25;
 
 /// The scores of a window that was judged whole, all scales one after the other, in `UNIT`s; `params.values()` of
-/// them. The window's scales must be those of `params`.
+/// them, 0 at scales that its samples do not fit. The window's scales must be those of `params`.
 pub fn scores(window: &VmWindow, params: &Params, simd: Simd) -> Vec<i8> {
-    let mut scores = Vec::with_capacity(params.values());
+    let (mut scores, grain) = (vec![0; params.values()], window.grain());
     let mut work = Work::default();
-    for (index, scale) in params.scales().iter().enumerate() {
+    for (index, scale) in
+        params.scales().iter().enumerate().filter(|(_, scale)| scale.ticks.is_multiple_of(grain))
+    {
         if let Some(view) = window.view(index) {
-            work.scale(&view, scale, simd, &mut scores);
+            work.scale(&view, scale, simd, &mut scores[scale.range()]);
         }
     }
-    scores.resize(params.values(), 0);
     scores
 }
 
@@ -51,10 +52,7 @@ struct Work {
 }
 
 impl Work {
-    fn scale(&mut self, view: &View<'_>, scale: &Scale, simd: Simd, out: &mut Vec<i8>) {
-        let start = out.len();
-        out.resize(start + scale.values(), 0);
-        let out = &mut out[start..];
+    fn scale(&mut self, view: &View<'_>, scale: &Scale, simd: Simd, out: &mut [i8]) {
         let period = self.innovate(view, scale, simd);
         let news = self.news(view, scale);
         if let Some(period) = period {
@@ -134,4 +132,47 @@ fn fit(x: &[u32], simd: Simd) -> Ar {
 /// A score as a number of standard deviations.
 pub fn deviations(score: i8) -> f64 {
     f64::from(score) / UNIT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::HostId;
+    use crate::window::{self, Run, Shape};
+
+    /// What a VM does, sampled by samples of `grain` ticks.
+    fn sampled(grain: usize, params: &Params) -> (VmWindow, Vec<i8>) {
+        let shape = Shape { scales: params.scale_ticks(), ..Shape::new(3000, 600, ORDER) };
+        let (shape, mut window) = (window::Params::new(shape).unwrap(), VmWindow::new(-1));
+        // Multiples of 1,000: their means are exact.
+        let use_ppm = |t: u64| 1000 * (t.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as u32;
+        let ticks: Vec<u32> = (0..3000).map(use_ppm).collect();
+        let mean = |ticks: &[u32]| ticks.iter().sum::<u32>() / grain as u32;
+        let cpu_ppm: Vec<u32> = ticks.chunks(grain).map(mean).collect();
+        window.push_run(&shape, &HostId::new("h"), Run { first: 0, grain, cpu_ppm: &cpu_ppm });
+        window.close(&shape, 4, Simd::Portable);
+        let scores = scores(&window, params, Simd::Portable);
+        (window, scores)
+    }
+
+    #[test]
+    fn a_coarse_vm_says_at_its_scales_what_a_fine_one_says() {
+        let params = Params::new(100, 3000, 600, 0.01).unwrap();
+        let (_, fine) = sampled(1, &params);
+        for grain in [2, 5, 10, 20, 50] {
+            let (_, coarse) = sampled(grain, &params);
+            for scale in params.scales() {
+                let (fine, coarse) = (&fine[scale.range()], &coarse[scale.range()]);
+                if scale.ticks.is_multiple_of(grain) {
+                    assert!(
+                        coarse == fine && fine.iter().any(|score| *score != 0),
+                        "{grain}: {}",
+                        scale.ticks
+                    );
+                } else {
+                    assert!(coarse.iter().all(|score| *score == 0), "{grain}: {}", scale.ticks);
+                }
+            }
+        }
+    }
 }

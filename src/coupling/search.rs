@@ -79,6 +79,7 @@ fn cut(vectors: &[&[i8]], part: Range, whole: &Range) -> Vectors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coupling::Seen;
 
     /// Every comparison, of every pair either way round.
     fn naive(vectors: &[&[i8]], vms: usize, nulls: &Nulls, params: &Params) -> Vec<(u32, u32)> {
@@ -87,7 +88,7 @@ mod tests {
             comparisons.iter().any(|(index, comparison)| {
                 let (low, high) = nulls.beyond(*index, IN_VAIN * vms as f64);
                 !(low..=high).contains(&comparison.product(
-                    (vectors[i], vectors[j]),
+                    (Seen::fine(vectors[i]), Seen::fine(vectors[j])),
                     params,
                     false,
                     Simd::Portable,
@@ -112,7 +113,8 @@ mod tests {
         let vectors: Vec<Vec<i8>> =
             (0..60).map(|_| (0..params.values()).map(|_| noise()).collect()).collect();
         let all: Vec<&[i8]> = vectors.iter().map(Vec::as_slice).collect();
-        let nulls = Nulls::new(&all, vms, &params, Simd::detect());
+        let seen: Vec<Seen<'_>> = all.iter().map(|values| Seen::fine(values)).collect();
+        let nulls = Nulls::new(&seen, vms, &params, Simd::detect());
         let expected = naive(&all, vms, &nulls, &params);
         assert!(expected.len() > 20 && expected.len() < 60 * 59 / 4, "{}", expected.len());
         let (left, right) = all.split_at(25);

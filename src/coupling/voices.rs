@@ -13,6 +13,7 @@ use super::moments::{Moments, Sums};
 use super::null::Null;
 use super::params::Params;
 use super::product::{self, Beyond, Pairs, Vectors};
+use super::seen::Seen;
 use super::vector;
 use crate::simd::Simd;
 
@@ -27,7 +28,7 @@ const INDEPENDENT: f64 = 1.0;
 #[derive(Clone, Copy, Debug)]
 pub struct Voter<'a> {
     /// Its scores at all scales.
-    pub scores: &'a [i8],
+    pub scores: Seen<'a>,
     /// The sums of its host.
     pub host: Option<&'a Sums>,
 }
@@ -47,7 +48,7 @@ pub fn votes(voters: &[Voter<'_>], params: &Params, simd: Simd) -> Vec<u32> {
 /// The moments of a park whose VMs have these votes.
 pub fn moments(voters: &[Voter<'_>], votes: &[u32], params: &Params) -> Moments {
     let mut park = Sums::shared(WHOLE);
-    voters.iter().zip(votes).for_each(|(voter, vote)| park.add(voter.scores, *vote));
+    voters.iter().zip(votes).for_each(|(voter, vote)| park.add(voter.scores, *vote, params));
     Moments::new(park, params)
 }
 
@@ -63,19 +64,22 @@ impl Links {
     fn new(voters: &[Voter<'_>], votes: &[u32], params: &Params, simd: Simd) -> Self {
         let moments = moments(voters, votes, params);
         let vector = |(voter, vote): (&Voter<'_>, &u32)| {
-            vector::vector((voter.scores, *vote), &moments, voter.host, params)
+            vector::vector((voter.scores.values, *vote), &moments, voter.host, params)
         };
         let packed = Vectors::new(voters.iter().zip(votes).map(vector), params.values());
         let vms = voters.len();
         let (mut all, mut z) = (vec![], vec![0.0; vms * vms]);
         let whatever = Beyond { low: i32::MAX, high: i32::MAX };
+        let enlarged = |i: usize, j: usize| voters[i].scores.enlarged(&voters[j].scores, params);
         product::products(simd, (&packed, &packed), Pairs::Upper, whatever, |i, j, product| {
-            all.push(f64::from(product));
-            z[i * vms + j] = f64::from(product);
+            let by = enlarged(i, j);
+            z[i * vms + j] = f64::from(product) * by;
+            all.extend((by > 0.0).then_some(z[i * vms + j]));
         });
         let null = Null::left(&mut all);
-        for i in 0..vms {
-            z[i * vms + i + 1..(i + 1) * vms].iter_mut().for_each(|z| *z = null.z(*z));
+        for (i, j) in (0..vms).flat_map(|i| (i + 1..vms).map(move |j| (i, j))) {
+            let z = &mut z[i * vms + j];
+            *z = if enlarged(i, j) > 0.0 { null.z(*z) } else { 0.0 };
         }
         Links { vms, z, threshold: compare::significance(vms, params).threshold() }
     }
@@ -184,7 +188,8 @@ mod tests {
     }
 
     fn votes_of(rows: &[Vec<i8>], params: &Params) -> Vec<u32> {
-        let voters: Vec<Voter<'_>> = rows.iter().map(|scores| Voter { scores, host: None }).collect();
+        let voters: Vec<Voter<'_>> =
+            rows.iter().map(|row| Voter { scores: Seen::fine(row), host: None }).collect();
         let portable = votes(&voters, params, Simd::Portable);
         assert_eq!(portable, votes(&voters, params, Simd::detect()));
         portable
@@ -198,7 +203,8 @@ mod tests {
         assert_eq!(votes[..19], [WHOLE / 19; 19]);
         assert_eq!(votes[19..], [WHOLE; 8]);
         // Its work is no common moment then.
-        let voters: Vec<Voter<'_>> = rows.iter().map(|scores| Voter { scores, host: None }).collect();
+        let voters: Vec<Voter<'_>> =
+            rows.iter().map(|row| Voter { scores: Seen::fine(row), host: None }).collect();
         let counted = |votes: &[u32]| -> f64 {
             moments(&voters, votes, &params).weights((&rows[HUB], votes[HUB]), None, &params).sum()
         };
@@ -228,6 +234,9 @@ mod tests {
         let params = Params::new(1000, 300, 60, 0.01).unwrap();
         assert!(votes(&[], &params, Simd::Portable).is_empty());
         let scores = vec![0i8; params.values()];
-        assert_eq!(votes(&[Voter { scores: &scores, host: None }], &params, Simd::Portable), [WHOLE]);
+        assert_eq!(
+            votes(&[Voter { scores: Seen::fine(&scores), host: None }], &params, Simd::Portable),
+            [WHOLE]
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::transport::records::Dependency;
+use crate::transport::records::{Answer, Dependency};
 
 /// Why a pair of VMs, `a` before `b` bytewise, is held dependent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -23,6 +23,32 @@ pub struct Evidence {
     pub cause: Option<Cause>,
     /// How many seconds of samples all this stands on.
     pub evidence_s: u32,
+    /// What was found when one of the two was capped, if somebody asked.
+    pub asked: Option<Asked>,
+}
+
+/// What was found when one VM of a pair was capped and the other watched (`perturb`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// Whether the other one depends on it.
+    pub finding: Finding,
+    /// Which of the two was capped.
+    pub capped: Driver,
+    /// How much the other one falls for each part that the capped one falls by, in millionths, at most
+    /// [`Asked::MOST_PPM`] up or down.
+    pub effect_ppm: i32,
+}
+
+/// What a verdict says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// The watched VM depends on the capped one.
+    Confirmed,
+    /// It does not.
+    Refuted,
+    /// We do not know.
+    Undecided,
 }
 
 /// Who drives whom, and how sure that is.
@@ -94,6 +120,33 @@ impl Evidence {
         record.cause = self.cause.map(|cause| cause.driver.as_str().to_string());
         record.cause_confidence = self.cause.map(|cause| share(cause.confidence_ppm));
         record.evidence_s = Some(self.evidence_s);
+        record.asked = self.asked.map(|asked| Answer {
+            verdict: asked.finding.as_str().to_string(),
+            capped: asked.capped.as_str().to_string(),
+            effect: f64::from(asked.effect_ppm) / 1e6,
+        });
+    }
+}
+
+impl Asked {
+    /// A fall that is a hundred times the other's is as good as any.
+    pub const MOST_PPM: i32 = 100_000_000;
+
+    /// `effect` in millionths, the nearest possible; 0 if it is not a number.
+    pub fn effect_ppm(effect: f64) -> i32 {
+        let most = f64::from(Self::MOST_PPM);
+        (effect * 1e6).round().clamp(-most, most) as i32
+    }
+}
+
+impl Finding {
+    /// Its name, as published.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Finding::Confirmed => "confirmed",
+            Finding::Refuted => "refuted",
+            Finding::Undecided => "undecided",
+        }
     }
 }
 
@@ -155,6 +208,7 @@ pub mod tests {
             direct: None,
             cause: None,
             evidence_s: 300,
+            asked: None,
         }
     }
 
@@ -212,6 +266,8 @@ pub mod tests {
     fn numbers_out_of_range_become_the_nearest() {
         assert_eq!([0.93, -1.5, f64::NAN].map(Evidence::strength_ppm), [930_000, -1_000_000, 0]);
         assert_eq!([0.1, 0.0, 2.0, f64::NAN].map(Evidence::confidence_ppm), [900_000, 999_999, 0, 0]);
+        let effects = [0.5, -1e9, f64::INFINITY, f64::NAN].map(Asked::effect_ppm);
+        assert_eq!(effects, [500_000, -Asked::MOST_PPM, Asked::MOST_PPM, 0]);
         let q = [1e-40, 0.0, 3.0, f64::NAN, 0.001_24].map(|p| Probability::new(p).rounded());
         assert_eq!(q, [1e-30, 1e-30, 1.0, 1.0, 0.0012]);
     }
@@ -220,7 +276,12 @@ pub mod tests {
     fn the_record_says_all_of_it() {
         let mut record = Dependency::bare(VmId::new("a"), VmId::new("b"), 3);
         let cause = Some(Cause { driver: Driver::B, confidence_ppm: 970_000 });
-        Evidence { direct: Some(true), cause, strength_ppm: -930_000, ..some() }.fill(&mut record);
+        let asked = Some(Asked {
+            finding: Finding::Confirmed,
+            capped: Driver::B,
+            effect_ppm: Asked::effect_ppm(0.75),
+        });
+        Evidence { direct: Some(true), cause, strength_ppm: -930_000, asked, ..some() }.fill(&mut record);
         let expected = Dependency {
             strength: Some(-0.93),
             q: Some(0.001),
@@ -230,6 +291,7 @@ pub mod tests {
             cause: Some("b".into()),
             cause_confidence: Some(0.97),
             evidence_s: Some(300),
+            asked: Some(Answer { verdict: "confirmed".into(), capped: "b".into(), effect: 0.75 }),
             ..Dependency::bare(VmId::new("a"), VmId::new("b"), 3)
         };
         assert_eq!(record, expected);

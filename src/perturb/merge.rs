@@ -1,13 +1,14 @@
 //! What verdicts change in what is held true. Pure.
 //!
 //! A verdict stands above what correlation alone can say: who was confirmed is dependent, and the capped VM is the cause; who was
-//! refuted in both directions is not. Ensembles follow as little as they must: the two share one, or no longer.
+//! refuted in both directions is not. Ensembles follow as little as they must: the two share one, or no longer. Whatever was
+//! found stays with the dependency, as far as it is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::Verdict;
 use super::verdict::Finding;
-use crate::dependencies::{Cause, Driver, Ensemble, Evidence, Fact, Probability, State};
+use crate::dependencies::{Asked, Cause, Driver, Ensemble, Evidence, Fact, Probability, State};
 use crate::types::VmId;
 
 /// What the verdicts on a pair come to.
@@ -17,32 +18,46 @@ pub enum Settled<'a> {
     Confirmed(&'a Verdict),
     /// Neither depends on the other.
     Refuted,
-    /// Not the one on the other, as far as is known; the other direction is open. The capped VM of those that are done.
-    Half(&'a VmId),
+    /// The later VM of this verdict does not depend on the capped one; the other direction is open.
+    Half(&'a Verdict),
+    /// Nothing was found, in any direction.
+    Open(&'a Verdict),
+}
+
+/// Whether a later verdict of the same direction takes the place of an earlier one: one that found nothing does not take that
+/// of one that did.
+pub fn replaces(later: &Verdict, earlier: &Verdict) -> bool {
+    let undecided = |verdict: &Verdict| verdict.judgement.verdict == Finding::Undecided;
+    !undecided(later) || undecided(earlier)
 }
 
 /// What each pair's verdicts come to: of each direction the last one that is not undecided counts.
-pub fn settled(verdicts: &[Verdict]) -> BTreeMap<(VmId, VmId), Settled<'_>> {
-    let decided = verdicts.iter().filter(|verdict| verdict.judgement.verdict != Finding::Undecided);
+pub fn settled<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> BTreeMap<(VmId, VmId), Settled<'a>> {
     let mut last: BTreeMap<(VmId, VmId), BTreeMap<&VmId, &Verdict>> = BTreeMap::new();
-    for verdict in decided {
-        last.entry(verdict.pair()).or_default().insert(&verdict.cause, verdict);
+    for verdict in verdicts {
+        let directions = last.entry(verdict.pair()).or_default();
+        if directions.get(&verdict.cause).is_none_or(|earlier| replaces(verdict, earlier)) {
+            directions.insert(&verdict.cause, verdict);
+        }
     }
     last.into_iter().filter_map(|(pair, directions)| Some((pair, settle(&directions)?))).collect()
 }
 
 fn settle<'a>(directions: &BTreeMap<&'a VmId, &'a Verdict>) -> Option<Settled<'a>> {
-    let confirmed = directions.values().find(|verdict| verdict.judgement.verdict == Finding::Confirmed);
-    match (confirmed, directions.len(), directions.keys().next()) {
+    let of = |finding| directions.values().filter(move |verdict| verdict.judgement.verdict == finding);
+    let first = |finding| of(finding).next().copied();
+    match (first(Finding::Confirmed), first(Finding::Refuted), of(Finding::Refuted).count()) {
         (Some(verdict), ..) => Some(Settled::Confirmed(verdict)),
-        (None, 2, _) => Some(Settled::Refuted),
-        (None, _, cause) => cause.map(|cause| Settled::Half(cause)),
+        (None, Some(_), 2) => Some(Settled::Refuted),
+        (None, Some(verdict), _) => Some(Settled::Half(verdict)),
+        (None, None, _) => first(Finding::Undecided).map(Settled::Open),
     }
 }
 
 /// The differences that make what is held agree with the verdicts. Pairs of VMs that are gone are passed over.
-pub fn changes(state: &State, verdicts: &[Verdict]) -> Vec<(Fact, isize)> {
+pub fn changes<'a>(state: &State, verdicts: impl IntoIterator<Item = &'a Verdict>) -> Vec<(Fact, isize)> {
     let mut out = vec![];
+    let all = state.ensembles();
     let of: BTreeMap<&VmId, BTreeSet<&Ensemble>> =
         state.members().map(|(vm, ensembles)| (vm, ensembles.collect())).collect();
     let settled = settled(verdicts);
@@ -63,10 +78,15 @@ pub fn changes(state: &State, verdicts: &[Verdict]) -> Vec<(Fact, isize)> {
             Settled::Refuted => {
                 out.extend(held.map(|evidence| (fact(evidence), -1)));
                 for ensemble in of_a.intersection(of_b) {
-                    out.extend(left(state, &dropped, pair, ensemble));
+                    let members = all.get(*ensemble).map_or(&[][..], |members| members);
+                    out.extend(left(state, &dropped, pair, (ensemble, members)));
                 }
             }
-            Settled::Half(_) => {}
+            Settled::Half(verdict) | Settled::Open(verdict) => {
+                let Some(Some(evidence)) = held else { continue };
+                let evidence_now = Evidence { asked: Some(asked(verdict)), ..evidence };
+                out.extend([(fact(Some(evidence)), -1), (fact(Some(evidence_now)), 1)]);
+            }
         }
     }
     out.sort();
@@ -74,11 +94,22 @@ pub fn changes(state: &State, verdicts: &[Verdict]) -> Vec<(Fact, isize)> {
     out
 }
 
+/// The VM of the pair that was capped.
+fn capped(verdict: &Verdict) -> Driver {
+    if verdict.cause < verdict.vm { Driver::A } else { Driver::B }
+}
+
+/// What of a verdict stays with the dependency.
+fn asked(verdict: &Verdict) -> Asked {
+    let effect_ppm = Asked::effect_ppm(verdict.judgement.effect().unwrap_or(0.0));
+    Asked { finding: verdict.judgement.verdict, capped: capped(verdict), effect_ppm }
+}
+
 /// What is known of a confirmed pair: what was known before, as sure as the verdict at least, and the cause.
 fn confirmed(verdict: &Verdict, held: Option<Evidence>) -> Evidence {
-    let driver = if verdict.cause < verdict.vm { Driver::A } else { Driver::B };
+    let driver = capped(verdict);
     let sure_ppm = Evidence::confidence_ppm(verdict.alpha);
-    let lag_ms = verdict.judgement.lag_ms as i32;
+    let lag_ms = i32::try_from(verdict.judgement.lag_ms).unwrap_or(i32::MAX);
     let new = Evidence {
         strength_ppm: Evidence::strength_ppm(verdict.judgement.effect().unwrap_or(0.0)),
         q: Probability::new(verdict.alpha),
@@ -87,12 +118,14 @@ fn confirmed(verdict: &Verdict, held: Option<Evidence>) -> Evidence {
         direct: None,
         cause: None,
         evidence_s: 0,
+        asked: None,
     };
     let known = held.unwrap_or(new);
     Evidence {
         confidence_ppm: known.confidence_ppm.max(sure_ppm),
         q: Probability::new(known.q.get().min(verdict.alpha)),
         cause: Some(Cause { driver, confidence_ppm: sure_ppm }),
+        asked: Some(asked(verdict)),
         ..known
     }
 }
@@ -120,10 +153,8 @@ fn left(
     state: &State,
     dropped: &BTreeSet<&(VmId, VmId)>,
     pair: &(VmId, VmId),
-    ensemble: &Ensemble,
+    (ensemble, members): (&Ensemble, &[&VmId]),
 ) -> Vec<(Fact, isize)> {
-    let all = state.ensembles();
-    let members = all.get(ensemble).map_or(&[][..], |members| members);
     let tied = |vm: &VmId| {
         members.iter().filter(|other| **other != vm).any(|other| {
             let pair =
@@ -201,6 +232,27 @@ mod tests {
             "abc",
         );
         check(&[verdict("a", "f", Undecided), verdict("x", "a", Confirmed)], "ab bc de", "abc de");
+    }
+
+    #[test]
+    fn what_was_found_stays_with_the_dependency() {
+        use Finding::{Confirmed, Refuted, Undecided};
+        let said = |verdicts: &[Verdict]| {
+            let mut state = held();
+            state.amend(&changes(&state, verdicts));
+            let record = state.dependency(&VmId::new("a"), &VmId::new("b")).unwrap();
+            record.asked.map(|asked| format!("{} {} {}", asked.verdict, asked.capped, asked.effect))
+        };
+        let [open, refuted, confirmed] = [Undecided, Refuted, Confirmed].map(|f| verdict("b", "a", f));
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(std::slice::from_ref(&open)).unwrap(), "undecided b 0.8");
+        assert_eq!(said(&[refuted.clone(), open.clone()]).unwrap(), "refuted b 0.8");
+        assert_eq!(said(&[refuted, verdict("a", "b", Undecided)]).unwrap(), "refuted b 0.8");
+        assert_eq!(said(&[confirmed, verdict("a", "b", Refuted), open]).unwrap(), "confirmed b 0.8");
+        // Of a pair that is not held there is nothing to say.
+        let mut state = held();
+        state.amend(&changes(&state, &[verdict("a", "c", Undecided)]));
+        assert_eq!(state, held());
     }
 
     #[test]

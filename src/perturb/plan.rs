@@ -192,9 +192,9 @@ impl<'a> Chosen<'a> {
         let settled = settled(&self.known.verdicts);
         let pair = |held: &'a Dependency| {
             let (uncertain, asked) = match settled.get(&(held.a.clone(), held.b.clone())) {
-                Some(Settled::Half(cause)) => (HALF_KNOWN, Some((*cause).clone())),
-                Some(_) => (0.0, None),
-                None => (uncertainty(held), None),
+                Some(Settled::Half(verdict)) => (HALF_KNOWN, Some(verdict.cause.clone())),
+                Some(Settled::Confirmed(_) | Settled::Refuted) => (0.0, None),
+                Some(Settled::Open(_)) | None => (uncertainty(held), None),
             };
             let ends = [&held.a, &held.b];
             let of = ends.iter().flat_map(|vm| self.ensembles.get(*vm).into_iter().flatten());

@@ -32,6 +32,7 @@ use super::code::Block;
 use super::lots::{Crossing, Lots, chance};
 use super::response::{Response, responses};
 use super::series::Series;
+pub use crate::dependencies::Finding;
 
 /// The first look, in blocks: of fewer no outcome is rarer than a part of 0.5 %.
 pub const FIRST_LOOK: usize = 12;
@@ -112,18 +113,6 @@ impl Params {
     fn spent(&self, look: usize) -> f64 {
         look as f64 / self.most as f64
     }
-}
-
-/// What was found.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finding {
-    /// It depends on the capped VM.
-    Confirmed,
-    /// It does not.
-    Refuted,
-    /// We do not know, and [`Open`] says why.
-    Undecided,
 }
 
 /// Why something stays undecided.

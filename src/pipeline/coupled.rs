@@ -20,8 +20,8 @@ use super::kept::Change;
 use super::operators::{Out, Records, Timed, apart, per_window};
 use super::pairs::PairProposal;
 use super::watch::Sight;
-use crate::coupling::Params;
 use crate::coupling::moments::Sums;
+use crate::coupling::{Params, Seen};
 use crate::dependencies::Driver;
 use crate::types::{HostId, VmId};
 use comparer::Comparer;
@@ -36,8 +36,8 @@ mod park;
 /// What a worker's windows say to the coupling engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Scored {
-    /// One VM's scores at all scales.
-    Vm { vm: VmId, host: Option<HostId>, scores: Vec<i8> },
+    /// One VM's scores at all scales, and the ticks of a sample.
+    Vm { vm: VmId, host: Option<HostId>, scores: Vec<i8>, grain: usize },
     /// The sums over a worker's VMs: of all, and by host; for the worker `to`. With the VMs themselves, unless
     /// they are more than may vote.
     Sums { to: u64, park: Arc<Sums>, hosts: Arc<BTreeMap<HostId, Sums>>, voters: Arc<Vec<Voting>> },
@@ -50,10 +50,18 @@ struct Weighed {
     vm: VmId,
     host: Option<HostId>,
     vector: Arc<[i8]>,
+    /// Ticks of a sample.
+    grain: usize,
     /// Whether it is part of the sample, which every worker has.
     sampled: bool,
     /// How many VMs the park has.
     vms: u32,
+}
+
+impl Weighed {
+    fn seen(&self) -> Seen<'_> {
+        Seen { values: &self.vector, grain: self.grain }
+    }
 }
 
 /// What is known of one pair after a window.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use timely::dataflow::operators::probe::Handle as Probe;
 use timely::worker::Worker;
 
+use super::asked;
 use super::flow::{self, Inputs, Note};
 use super::{Feed, Message, Open, Plan};
 use crate::transport::file::{Batch, Progress};
@@ -69,6 +70,10 @@ pub fn tail(worker: &mut Worker, plan: &Plan, port: &Port<'_>) {
         for (letter, pane) in batch.dead.drain(..) {
             inputs.notes.send((Note::Refused(letter), pane.max(inputs.open())));
         }
+        for told in batch.told.drain(..) {
+            let pane = told.from.max(inputs.open());
+            asked::note(told).into_iter().for_each(|note| inputs.notes.send((note, pane)));
+        }
         if batch.open > inputs.open() {
             for (partition, offset) in batch.read.drain(..) {
                 inputs.notes.send((Note::Read(partition, offset), batch.open - 1));
@@ -123,7 +128,7 @@ impl Driver {
         let (mut refused, open) = (std::mem::take(&mut batch.dead), self.inputs.open());
         for mut run in batch.samples.drain(..) {
             if self.panes.origin.is_none() {
-                let origin = self.panes.start(run.first);
+                let origin = self.panes.start(run.first, batch.aligned);
                 self.say(Message::Origin(origin));
             }
             self.samples += run.cpu_ppm.len() as u64;
@@ -155,8 +160,8 @@ impl Driver {
     }
 }
 
-/// Which pane a tick belongs to. Panes are `hop` ticks long and counted from the origin: the first sample,
-/// or the multiple of the hop at or before it.
+/// Which pane a tick belongs to. Panes are `hop` ticks long and counted from the origin: the first sample, or the time at or
+/// before it at which samples of all grains begin together; or the multiple of the hop at or before it.
 struct Panes {
     hop: Tick,
     aligned: bool,
@@ -173,22 +178,23 @@ impl Panes {
         Panes { hop, aligned: plan.aligned, spare, origin: None, end: 0 }
     }
 
-    fn start(&mut self, first: Tick) -> Tick {
-        let origin = if self.aligned { first.div_euclid(self.hop) * self.hop } else { first };
-        *self.origin.get_or_insert(origin)
+    fn start(&mut self, first: Tick, together: Tick) -> Tick {
+        let unit = if self.aligned { self.hop } else { together.max(1) };
+        *self.origin.get_or_insert(first.div_euclid(unit) * unit)
     }
 
     /// Counts `run` from the origin, and takes off what lies before pane `open`.
     fn take(&mut self, run: &mut Samples, open: u64) -> Option<Samples> {
         run.first -= self.origin.unwrap_or(0);
-        let late = (open as Tick * self.hop - run.first).clamp(0, run.cpu_ppm.len() as Tick);
-        self.end = self.end.max(run.first + run.cpu_ppm.len() as Tick);
+        let late_ticks = (open as Tick * self.hop - run.first).max(0) as usize;
+        let late = late_ticks.div_ceil(run.grain).min(run.cpu_ppm.len());
+        self.end = self.end.max(run.end());
         if late == 0 {
             return None;
         }
-        let rest = run.cpu_ppm.split_off(late as usize);
+        let rest = run.cpu_ppm.split_off(late);
         let late = Samples { cpu_ppm: std::mem::replace(&mut run.cpu_ppm, rest), ..run.clone() };
-        run.first += late.cpu_ppm.len() as Tick;
+        run.first = late.end();
         Some(late)
     }
 
@@ -209,7 +215,7 @@ mod tests {
     use crate::types::{HostId, VmId};
 
     fn run(first: Tick, n: u32) -> Samples {
-        Samples { vm: VmId::new("v"), host: HostId::new("h"), first, cpu_ppm: (0..n).collect() }
+        Samples { vm: VmId::new("v"), host: HostId::new("h"), first, grain: 1, cpu_ppm: (0..n).collect() }
     }
 
     fn panes(aligned: bool) -> Panes {
@@ -226,7 +232,7 @@ mod tests {
             (100, 5, 1, 0..5, (5, 0..0)),
         ] {
             let mut panes = panes(false);
-            panes.start(100);
+            panes.start(100, 0);
             let mut run = run(first, n);
             let taken = panes.take(&mut run, open);
             assert_eq!(taken.map_or(vec![], |late| late.cpu_ppm), late.collect::<Vec<u32>>());
@@ -236,16 +242,28 @@ mod tests {
 
     #[test]
     fn the_origin_is_the_first_sample_or_the_hop_before_it() {
-        assert_eq!(panes(false).start(107), 107);
-        assert_eq!(panes(true).start(107), 100);
-        assert_eq!(panes(true).start(-3), -10);
+        for (aligned, first, together, origin) in
+            [(false, 107, 0, 107), (false, 107, 5, 105), (true, 107, 5, 100), (true, -3, 0, -10)]
+        {
+            assert_eq!(panes(aligned).start(first, together), origin);
+        }
+    }
+
+    #[test]
+    fn coarse_samples_are_late_as_a_whole() {
+        let mut panes = panes(false);
+        panes.start(100, 5);
+        let mut coarse = Samples { grain: 5, ..run(115, 4) };
+        let late = panes.take(&mut coarse, 2).unwrap();
+        assert_eq!((late.first, late.cpu_ppm), (15, vec![0]));
+        assert_eq!((coarse.first, coarse.cpu_ppm, panes.end), (20, vec![1, 2, 3], 35));
     }
 
     #[test]
     fn the_last_pane_counts_if_it_lacks_little() {
         for (n, closed) in [(6, 0), (7, 1), (10, 1), (16, 1), (17, 2)] {
             let mut panes = panes(false);
-            panes.start(0);
+            panes.start(0, 0);
             panes.take(&mut run(0, n), 0);
             assert_eq!(panes.closed_at_end(), closed, "{n} ticks");
         }

@@ -14,7 +14,9 @@ use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::vec::{Map, ToStream};
 use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
+use super::asked::amended;
 use super::clustered;
+
 use super::coupled::{self};
 use super::kept::{Change, Keeper, Kept, of_names};
 use super::operators::{Out, Records, Timed, apart, per_window};
@@ -34,12 +36,14 @@ pub struct Inputs {
 }
 
 /// What a worker takes note of while it reads.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Note {
     /// It refused something.
     Refused(DeadLetter),
     /// It has read a partition up to an offset.
     Read(i32, i64),
+    /// Somebody has asked, and found out: a verdict as it was told, and the last pane with which it counts.
+    Verdict(Vec<u8>, u64),
 }
 
 impl Inputs {
@@ -107,17 +111,18 @@ pub fn build(
     };
     let others = facts.filter(|fact| !matches!(fact, Fact::Member(..)));
     let members = members.map(|(ensemble, vm)| Fact::Member(vm, ensemble));
-    let changes = others
-        .concat(members)
-        .concat(pairs)
-        .inner
-        .map(|(fact, pane, diff)| (Reported::Change(fact, diff), pane));
+    let changes = others.concat(members).concat(pairs).inner.map(|(fact, pane, diff)| ((fact, diff), pane));
+    let (changes, asked) = amended(changes, notes.clone(), proposed.clone(), plan);
+    let changes = changes.map(|((fact, diff), pane)| (Reported::Change(fact, diff), pane));
     let summaries = proposed.flat_map(|(proposal, pane)| match proposal {
         Proposal::Window(summary) => Some((Reported::Window(summary), pane)),
         Proposal::Vm(..) => None,
     });
-    let kept = kept.concat(named).map(|(change, pane)| (Reported::Kept(change), pane));
-    let notes = notes.map(|(note, pane)| (Reported::Note(note), pane));
+    let kept = kept.concat(named).concat(asked).map(|(change, pane)| (Reported::Kept(change), pane));
+    let notes = notes.flat_map(|(note, pane)| match note {
+        Note::Verdict(..) => None,
+        note => Some((Reported::Note(note), pane)),
+    });
     report(changes.concat(summaries).concat(kept).concat(notes), plan, sender).probe_with(probe);
 }
 
@@ -280,6 +285,7 @@ fn report<'s>(
                     Reported::Kept(change) => kept.push(change),
                     Reported::Note(Note::Refused(letter)) => refused.push(letter),
                     Reported::Note(Note::Read(partition, offset)) => drop(read.insert(partition, offset)),
+                    Reported::Note(Note::Verdict(..)) => {}
                 }
             }
             refused.sort();

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Names;
 use crate::coupling::evidence::Record;
-use crate::dependencies::{Held, HeldPair, Membered, Since, State};
+use crate::dependencies::{Fact, Held, HeldPair, Membered, Since, State};
+use crate::perturb;
 use crate::types::VmId;
 
 /// One entry.
@@ -36,6 +37,10 @@ pub enum Kept {
     Member(VmId, Membered),
     /// What is published of a pair.
     Since(VmId, VmId, Since),
+    /// A verdict of who asked, and the last pane with which it counts.
+    Verdict(perturb::record::Verdict, u64),
+    /// What verdicts add to what use alone says (1) or take away from it (-1).
+    Amended(Fact, isize),
     /// How many windows were published.
     Windows(u64),
     /// The last window that was published, and what all this belongs to.
@@ -72,6 +77,8 @@ impl Kept {
             Kept::Control(a, b, _) => of("control", &[a.as_str(), b.as_str()]),
             Kept::Member(vm, _) => of("member", &[vm.as_str()]),
             Kept::Since(a, b, _) => of("since", &[a.as_str(), b.as_str()]),
+            Kept::Verdict(verdict, _) => of("verdict", &[verdict.cause.as_str(), verdict.vm.as_str()]),
+            Kept::Amended(fact, diff) => serde_json::json!(["amended", fact, diff]).to_string(),
             Kept::Windows(_) => of("windows", &[]),
             Kept::Last(_) => of("last", &[]),
         }
@@ -223,7 +230,8 @@ pub fn of_state(state: &State) -> impl Iterator<Item = Kept> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dependencies::{Ensemble, Fact, Hysteresis, Verdict, some_evidence};
+    use crate::dependencies::{Ensemble, Hysteresis, Verdict, some_evidence};
+    use crate::perturb::verdict::{Judgement, Open};
 
     fn written(changes: Vec<Change>, to: &mut BTreeMap<String, Vec<u8>>) {
         for (key, bytes) in changes {
@@ -253,7 +261,15 @@ mod tests {
         let mut record = Record::new(3);
         record.add(0.1 + 0.2, 60.0);
         let last = Last { pane: 7, settings: "coupling".into() };
-        let more = [Kept::Vm(a.clone(), held), Kept::Evidence(a, b, record), Kept::Last(last.clone())];
+        let judgement = Judgement { chance: 0.1 + 0.2, ..Judgement::open(Open::Noise) };
+        let verdict = perturb::record::Verdict::new(a.clone(), b.clone(), 0.01, judgement, 5);
+        let more = [
+            Kept::Vm(a.clone(), held),
+            Kept::Verdict(verdict, 9),
+            Kept::Amended(Fact::Pair(a.clone(), b.clone(), Some(some_evidence())), -1),
+            Kept::Evidence(a, b, record),
+            Kept::Last(last.clone()),
+        ];
         let entries = || of_state(&state).chain(of_names(&names)).chain(more.clone());
         let (mut keeper, mut log) = (Keeper::default(), BTreeMap::new());
         written(keeper.changes(entries()), &mut log);

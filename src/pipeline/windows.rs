@@ -14,7 +14,7 @@ use crate::coupling::explain::Side;
 use crate::coupling::scores;
 use crate::model;
 use crate::types::{DeadLetter, Samples, VmId};
-use crate::window::{Refused, Status, VmWindow};
+use crate::window::{Refused, Run, Status, VmWindow};
 
 /// What a worker's windows say.
 #[derive(Clone, Serialize, Deserialize)]
@@ -52,7 +52,9 @@ impl Windows {
 impl PaneStage<Samples, Said> for Windows {
     fn take(&mut self, run: Samples) {
         let window = self.vms.entry(run.vm.clone()).or_insert_with(|| VmWindow::new(self.closed));
-        let refused = window.push(&self.plan.window, &run.host, run.first, &run.cpu_ppm);
+        let Samples { first, grain, cpu_ppm, .. } = &run;
+        let part = Run { first: *first, grain: *grain, cpu_ppm };
+        let refused = window.push_run(&self.plan.window, &run.host, part);
         let pane = self.plan.window.pane_of(run.first).max(0) as u64;
         self.first = Some(self.first.map_or(pane, |first| first.min(pane)));
         self.refused.extend(refused.into_iter().map(|part| dead_letter(&run, part)));
@@ -76,6 +78,7 @@ impl PaneStage<Samples, Said> for Windows {
                     Method::Coupling(params) => scored.extend(works.then(|| Scored::Vm {
                         vm: vm.clone(),
                         host: window.host().cloned(),
+                        grain: window.grain(),
                         scores: scores::scores(window, params, plan.simd),
                     })),
                 }
@@ -87,8 +90,10 @@ impl PaneStage<Samples, Said> for Windows {
         if self.vms.is_empty() {
             self.first = None;
         }
-        if whole && matches!(plan.method, Method::Coupling(_)) {
-            scored.extend(coupled::sums(&scored, self.workers));
+        if let Method::Coupling(params) = &plan.method
+            && whole
+        {
+            scored.extend(coupled::sums(&scored, params, self.workers));
         }
         judged.extend(self.refused.drain(..).map(Judged::Refused));
         judged.into_iter().map(Said::Judged).chain(scored.into_iter().map(Said::Scored)).collect()
@@ -121,7 +126,7 @@ fn show(plan: &Plan, vm: &VmId, (window, status): (&VmWindow, Status), pane: u64
 fn dead_letter(run: &Samples, refused: Refused) -> DeadLetter {
     let Refused { reason, range } = refused;
     let part = Samples {
-        first: run.first + range.start as i64,
+        first: run.first + (range.start * run.grain) as i64,
         cpu_ppm: run.cpu_ppm[range].to_vec(),
         ..run.clone()
     };

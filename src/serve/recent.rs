@@ -20,8 +20,30 @@ struct Series {
     host: HostId,
     /// The tick of the first one.
     first: Tick,
-    /// [`NONE`] where there is none.
+    /// One value a tick, [`NONE`] where there is none.
     cpu_ppm: VecDeque<u32>,
+    /// Ticks of a sample, from which tick on: more than one after a VM has moved between hosts that sample differently.
+    grains: Vec<(Tick, usize)>,
+}
+
+impl Series {
+    fn grain(&self, tick: Tick) -> usize {
+        self.grains.iter().rev().find(|(from, _)| *from <= tick).map_or(1, |(_, grain)| *grain)
+    }
+
+    /// Takes note that from `first` on samples are of `grain` ticks.
+    fn sampled(&mut self, first: Tick, grain: usize) {
+        if self.grains.last().is_none_or(|(_, last)| *last != grain) {
+            self.grains.retain(|(from, _)| *from < first);
+            self.grains.push((first, grain));
+        }
+    }
+
+    /// Forgets what lies before the first value.
+    fn trim(&mut self) {
+        let before = self.grains.partition_point(|(from, _)| *from <= self.first);
+        self.grains.drain(..before.saturating_sub(1));
+    }
 }
 
 /// What all of them used.
@@ -56,21 +78,23 @@ impl Recent {
             return;
         }
         let room = self.room();
-        let end = samples.first.saturating_add(samples.cpu_ppm.len() as Tick);
-        self.last = self.last.max(end - 1);
+        self.last = self.last.max(samples.end() - 1);
         let series = self.vms.entry(samples.vm.clone()).or_insert_with(|| Series {
             host: samples.host.clone(),
             first: samples.first,
             cpu_ppm: VecDeque::new(),
+            grains: vec![],
         });
         series.host = samples.host.clone();
+        series.sampled(samples.first, samples.grain);
         // After a gap as long as the window nothing of before is left.
         let next = series.first + series.cpu_ppm.len() as Tick;
         if samples.first - next >= room as Tick {
             series.cpu_ppm.clear();
             series.first = samples.first;
         }
-        for (tick, &value) in (samples.first..).zip(&samples.cpu_ppm) {
+        let values = samples.cpu_ppm.iter().flat_map(|value| std::iter::repeat_n(*value, samples.grain));
+        for (tick, value) in (samples.first..).zip(values) {
             let Ok(at) = usize::try_from(tick - series.first) else { continue };
             if at >= series.cpu_ppm.len() {
                 series.cpu_ppm.resize(at, NONE);
@@ -83,6 +107,7 @@ impl Recent {
                 series.first += 1;
             }
         }
+        series.trim();
     }
 
     /// Forgets the VMs that nobody has heard of for two windows.
@@ -116,19 +141,22 @@ impl Recent {
             let Some(series) = self.vms.get(*vm) else { continue };
             let mut next = None;
             for (tick, &value) in (series.first..).zip(&series.cpu_ppm) {
-                if value == NONE {
+                let grain = series.grain(tick);
+                // A coarse sample is told by its first tick; one whose beginning is forgotten is not told.
+                if value == NONE || tick.rem_euclid(grain as Tick) != 0 {
                     continue;
                 }
-                match runs.last_mut().filter(|_| next == Some(tick)) {
+                match runs.last_mut().filter(|run| next == Some(tick) && run.grain == grain) {
                     Some(run) => run.cpu_ppm.push(value),
                     None => runs.push(Samples {
                         vm: (*vm).clone(),
                         host: series.host.clone(),
                         first: tick,
+                        grain,
                         cpu_ppm: vec![value],
                     }),
                 }
-                next = Some(tick + 1);
+                next = Some(tick + grain as Tick);
             }
         }
         runs
@@ -147,7 +175,7 @@ mod tests {
     use super::*;
 
     fn run(first: Tick, cpu_ppm: &[u32]) -> Samples {
-        Samples { vm: VmId::new("v"), host: HostId::new("h"), first, cpu_ppm: cpu_ppm.to_vec() }
+        Samples { vm: VmId::new("v"), host: HostId::new("h"), first, grain: 1, cpu_ppm: cpu_ppm.to_vec() }
     }
 
     proptest! {
@@ -175,6 +203,21 @@ mod tests {
             let runs = recent.runs(&[&VmId::new("v")]);
             prop_assert!(runs.windows(2).all(|w| w[0].first + (w[0].cpu_ppm.len() as i64) < w[1].first));
         }
+    }
+
+    #[test]
+    fn coarse_samples_stay_samples() {
+        let (mut recent, vm) = (Recent::new(9, 100), VmId::new("v"));
+        let coarse = |first, cpu_ppm: &[u32]| Samples { grain: 5, ..run(first, cpu_ppm) };
+        recent.push(&coarse(100, &[1, 2]));
+        let ticks = [vec![1; 4], vec![2; 5]].concat();
+        assert_eq!(recent.cpu_ppm(&vm).unwrap(), ticks.into_iter().map(Some).collect::<Vec<_>>());
+        // The first one is half forgotten.
+        assert_eq!(recent.runs(&[&vm]), [coarse(105, &[2])]);
+        recent.push(&run(110, &[7, 8]));
+        assert_eq!(recent.runs(&[&vm]), [coarse(105, &[2]), run(110, &[7, 8])]);
+        recent.push(&run(112, &[9; 9]));
+        assert_eq!((recent.runs(&[&vm]), recent.vms[&vm].grains.len()), (vec![run(112, &[9; 9])], 1));
     }
 
     #[test]

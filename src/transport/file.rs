@@ -13,7 +13,7 @@ use crate::transport::lines::{Line, Lines};
 use crate::transport::parse::{Csv, Parser, Xentop};
 pub use crate::transport::table::Batch;
 use crate::transport::table::Table;
-use crate::types::Reason;
+use crate::types::{Reason, Tick};
 
 /// Bytes of lines taken in by one call of [`Trace::read`]: it takes about 0.2 ms.
 const READ_BYTES: usize = 1 << 16;
@@ -101,6 +101,7 @@ pub struct Trace {
     table: Table,
     format: Format,
     period_ms: u64,
+    aligned: Tick,
     notes: Vec<String>,
     bytes_read: Arc<AtomicU64>,
 }
@@ -151,12 +152,19 @@ impl Trace {
         let table = Table::new(&path.display().to_string(), Grid::new(period_ms, own_ms));
         let lines = Lines::new(packed, format.max_line_bytes());
         let notes = notes(&head, options, (own_ms, period_ms));
-        Ok(Trace { path: path.into(), lines, parser, table, format, period_ms, notes, bytes_read })
+        let aligned_ms = head.aligned_ms.filter(|ms| ms.is_multiple_of(period_ms));
+        let aligned = aligned_ms.map_or(1, |ms| (ms / period_ms) as Tick);
+        Ok(Trace { path: path.into(), lines, parser, table, format, period_ms, aligned, notes, bytes_read })
     }
 
     /// The period of the samples.
     pub fn period_ms(&self) -> u64 {
         self.period_ms
+    }
+
+    /// Samples of all grains that its beginning has begin together every so many ticks.
+    pub fn aligned(&self) -> Tick {
+        self.aligned
     }
 
     /// Its format.
@@ -174,6 +182,7 @@ impl Trace {
     /// # Errors
     /// [`ReadError`], once, after everything that came before was handed on; then the trace is at its end.
     pub fn read(&mut self, out: &mut Batch) -> Result<Progress, ReadError> {
+        out.aligned = self.aligned;
         let mut taken = 0;
         while taken < READ_BYTES {
             let number = self.lines.number() + 1;
@@ -295,9 +304,12 @@ fn read_head(mut rest: Source, path: &Path, options: Options) -> Result<(Packed,
         let complete = ended || large || memchr::memchr(b'\n', &bytes).is_some();
         let format = options.format.or_else(|| recognise(&bytes).filter(|_| complete));
         let head = format.map(|format| look(&bytes, format)).unwrap_or_default();
-        let settled = format == Some(Format::Ndjson) && head.own_ms.is_some();
         let untimed = format == Some(Format::Xentop) && head.times > 0 && !head.timed;
-        if ended || large || settled || untimed || head.times >= wanted(bytes.len()) {
+        let enough = match format {
+            Some(Format::Ndjson) => head.settled,
+            _ => head.times >= wanted(bytes.len()),
+        };
+        if ended || large || untimed || enough {
             let Some(format) = format else {
                 let path = path.into();
                 return Err(match failed {
@@ -346,6 +358,45 @@ mod tests {
             for piece in [1, 7, 512] {
                 assert_eq!(format!("{:?}", read(text, piece, options)), format!("{whole:?}"), "{piece}");
             }
+        }
+    }
+
+    /// What two hosts used, one of which samples twice a second, the other every two seconds, a little after the clock.
+    #[test]
+    fn coarse_hosts_are_samples_of_several_ticks() {
+        let message = |host: &str, t_ms: u64, period_ms: u64, ppm: String| {
+            format!(
+                r#"{{"v":1,"host":"{host}","t_ms":{t_ms},"period_ms":{period_ms},"vms":[{{"name":"v","cpu_ppm":{ppm}}}]}}"#
+            ) + "\n"
+        };
+        let mut text = String::new();
+        for s in 1..=100 {
+            text += &message("fine", s * 1000, 500, format!("[{s},{s}]"));
+            if s % 2 == 0 {
+                text += &message("coarse", s * 1000, 2000, s.to_string());
+            }
+            text += &message("rare", s * 1000, 750, "1".into());
+        }
+        let (period_ms, _, out) = read(&text, usize::MAX, Options::default());
+        assert_eq!((period_ms, out.aligned, out.refused), (500, 4, 100));
+        let told = |host: &str| -> Vec<(Tick, usize, u32)> {
+            let runs = out.samples.iter().filter(|run| run.host.as_str() == host);
+            runs.flat_map(|run| {
+                (0..).zip(&run.cpu_ppm).map(|(i, ppm)| (run.first + i * run.grain as Tick, run.grain, *ppm))
+            })
+            .collect()
+        };
+        let fine: Vec<_> = (0..200).map(|tick| (tick, 1, tick as u32 / 2 + 1)).collect();
+        let coarse: Vec<_> = (0..50).map(|i| (4 * i, 4, 2 * i as u32 + 2)).collect();
+        assert_eq!((told("fine"), told("coarse")), (fine, coarse));
+        // With longer periods both sample alike, or the one is coarser by less.
+        for (period_ms, grain, fine) in [(1000, 2, 100), (2000, 1, 50)] {
+            let (_, _, out) = read(&text, 999, Options { period_ms: Some(period_ms), ..Options::default() });
+            let values = |host: &str, grain| {
+                let of = out.samples.iter().filter(|run| run.host.as_str() == host && run.grain == grain);
+                of.map(|run| run.cpu_ppm.len()).sum::<usize>()
+            };
+            assert_eq!((values("fine", 1), values("coarse", grain)), (fine, 50), "{period_ms}");
         }
     }
 

@@ -1,9 +1,12 @@
 //! The beginning of a trace -> its format, how often it was sampled, and whether its cells are counters. Pure.
 
+use std::collections::BTreeSet;
+
 use crate::collect::number::{counter_ns, time_ns};
 use crate::collect::xentop::{is_header, split_time};
 use crate::transport::parse::{LongColumns, split};
-use crate::transport::wire::read_message;
+use crate::transport::wire::{Message, read_message};
+use crate::types::{MAX_GRAIN_MS, lcm};
 
 /// The forms that a trace comes in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +37,12 @@ impl Format {
 /// So many different times are looked at to find the period: the median of 64 steps.
 const HEAD_TIMES: usize = 65;
 
+/// Of sample messages so long a stretch is looked at: every host whose samples can be used speaks in it, if it is on time.
+const HEAD_MS: u64 = MAX_GRAIN_MS + 1_000;
+
+/// Hosts whose samples begin together more rarely than this are not brought together: they do twice a minute.
+const MAX_ALIGNED_MS: u64 = 30_000;
+
 /// From so much of a head on, two steps are enough; 64 times that (a row of 30 million bytes) is all.
 pub const HEAD_BYTES: usize = 1 << 20;
 
@@ -53,8 +62,13 @@ fn wanted_at(head: &[u8], line: &[u8]) -> usize {
 pub struct Head {
     /// How many times differ in it; of xentop without times, how many headers it has.
     pub times: usize,
-    /// How often the trace was sampled: the median time between readings, made round.
+    /// How often the trace was sampled: the median time between readings, made round; of sample messages the shortest
+    /// period.
     pub own_ms: Option<u64>,
+    /// Every so often samples of all periods begin together; none if there is one period only.
+    pub aligned_ms: Option<u64>,
+    /// Whether all messages were seen that are looked at: more of the head would say nothing new.
+    pub settled: bool,
     /// Whether the cells are cumulative counters.
     pub counters: bool,
     /// Whether lines have times (xentop's may have none).
@@ -95,28 +109,54 @@ pub fn recognise(head: &[u8]) -> Option<Format> {
 /// Looks at a head of a known format.
 pub fn look(head: &[u8], format: Format) -> Head {
     match format {
-        Format::Ndjson => {
-            let messages = || lines(head).enumerate().take_while(|&(at, line)| at < wanted_at(head, line));
-            let own_ms = messages().find_map(|(_, line)| Some(read_message(line).ok()?.period_ms));
-            Head { times: messages().count(), own_ms, counters: false, timed: true }
-        }
+        Format::Ndjson => look_at_messages(head),
         Format::Xentop => {
             let headers = || lines(head).map(split_time).filter(|(_, line)| is_header(line));
             let timed = headers().next().is_some_and(|(time, _)| time.is_some());
             if !timed {
-                return Head { times: headers().count(), own_ms: None, counters: false, timed };
+                return Head { times: headers().count(), timed, ..Head::default() };
             }
             let times = xentop_times(head, headers());
             // The delay is whole seconds, and xentop's own work comes on top.
             let own_ms = median_ms(&times).map(|ms| (ms / 1000 * 1000).max(1000));
-            Head { times: times.len(), own_ms, counters: false, timed }
+            Head { times: times.len(), own_ms, timed, ..Head::default() }
         }
         Format::Long | Format::Wide => {
             let times = csv_times(head, format);
             let counters = format == Format::Wide && are_counters(head);
-            Head { times: times.len(), own_ms: median_ms(&times).map(round_ms), counters, timed: true }
+            let own_ms = median_ms(&times).map(round_ms);
+            Head { times: times.len(), own_ms, counters, timed: true, ..Head::default() }
         }
     }
+}
+
+/// Looks at the periods of the hosts that speak in the first [`HEAD_MS`], or in the first [`HEAD_BYTES`].
+fn look_at_messages(head: &[u8]) -> Head {
+    let mut found = Head { timed: true, ..Head::default() };
+    let (mut periods_ms, mut until_ms) = (BTreeSet::new(), None);
+    for line in lines(head) {
+        found.settled = line.as_ptr() as usize + line.len() - head.as_ptr() as usize > HEAD_BYTES;
+        if found.settled {
+            break;
+        }
+        let Ok(Message { t_ms, period_ms, .. }) = read_message(line) else { continue };
+        periods_ms.insert(period_ms);
+        found.times += 1;
+        found.settled = t_ms >= *until_ms.get_or_insert(t_ms + HEAD_MS);
+        if found.settled {
+            break;
+        }
+    }
+    found.own_ms = periods_ms.first().copied();
+    found.aligned_ms = found.own_ms.map(|own_ms| aligned_ms(own_ms, &periods_ms));
+    found
+}
+
+/// Every how many ms samples of all `periods_ms` that are whole multiples of `own_ms` begin together: their least common
+/// multiple. A period with which that would be too rarely is left out, as is one that is too long to be used.
+fn aligned_ms(own_ms: u64, periods_ms: &BTreeSet<u64>) -> u64 {
+    let usable = periods_ms.iter().filter(|ms| **ms <= MAX_GRAIN_MS && ms.is_multiple_of(own_ms));
+    usable.fold(own_ms, |all, ms| Some(lcm(all, *ms)).filter(|all| *all <= MAX_ALIGNED_MS).unwrap_or(all))
 }
 
 /// The different times of headers; with `-r`, each domain has one.
@@ -228,10 +268,41 @@ mod tests {
     }
 
     #[test]
+    fn all_hosts_that_speak_at_the_beginning_are_heard() {
+        let message = |t_ms: u64, period_ms: u64| {
+            format!(r#"{{"v":1,"host":"h","t_ms":{t_ms},"period_ms":{period_ms},"vms":[]}}"#) + "\n"
+        };
+        let seconds = |periods_ms: &[u64]| -> String {
+            let spoken = (1..=9).flat_map(|s| periods_ms.iter().map(move |ms| (s * 1000, *ms)));
+            spoken
+                .filter(|(t_ms, ms)| t_ms % ms.max(&1000) == 0)
+                .map(|(t_ms, ms)| message(t_ms, ms))
+                .collect()
+        };
+        for (periods_ms, own_ms, aligned_ms) in [
+            (&[1000][..], 1000, 1000),
+            (&[1000, 100], 100, 1000),
+            (&[5000, 100, 2000], 100, 10_000),
+            // What can never be used does not count.
+            (&[100, 250, 6000], 100, 100),
+            (&[4000, 3000, 1000, 5000], 1000, 12_000),
+        ] {
+            let text = seconds(periods_ms);
+            let found = look(text.as_bytes(), Format::Ndjson);
+            assert_eq!((found.own_ms, found.aligned_ms), (Some(own_ms), Some(aligned_ms)), "{periods_ms:?}");
+            // Six seconds are enough, and no fewer are.
+            let before = text.find(r#""t_ms":7000"#).unwrap_or_default();
+            assert!(found.settled, "{periods_ms:?}");
+            assert!(!look(&text.as_bytes()[..before], Format::Ndjson).settled, "{periods_ms:?}");
+        }
+    }
+
+    #[test]
     fn looks() {
         let head = |text: &str, format| look(text.as_bytes(), format);
         let wide = head("t,a\n1.0,20000000\n1.1,20000001\n1.2,20000001\n", Format::Wide);
-        assert_eq!(wide, Head { times: 3, own_ms: Some(100), counters: true, timed: true });
+        let expected = Head { times: 3, own_ms: Some(100), counters: true, timed: true, ..Head::default() };
+        assert_eq!(wide, expected);
         assert!(!head("t,a\n1,20000001\n2,20000000\n", Format::Wide).counters);
         assert!(!head("t,a\n1,20\n2,21\n", Format::Wide).counters);
         let long = head("vm,t,cpu\na,1,3\nb,1,3\na,2,3\nb,2,3\n", Format::Long);

@@ -4,22 +4,33 @@
 use std::collections::BTreeMap;
 
 use super::names::{Names, Speaker};
+use super::told::Told;
 use super::watermark::{AHEAD_MS, Watermark};
 use super::wire::{Message, read_message};
 use crate::types::{DeadLetter, Reason, Samples, Tick};
 
 /// The grid that samples are brought to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grid {
     /// The period of a tick.
     pub period_ms: u64,
     /// The ticks of a pane.
     pub hop_ticks: i64,
+    /// The scales, in ticks, at which samples are looked at; each divides a pane.
+    pub scales: Vec<usize>,
 }
 
 impl Grid {
-    fn hop_ms(&self) -> i64 {
+    /// How long a pane is.
+    pub fn hop_ms(&self) -> i64 {
         self.period_ms as i64 * self.hop_ticks
+    }
+
+    /// How many ticks a sample is that takes `period_ms`, if any scale is whole samples then: so no sample lies in two panes.
+    fn grain(&self, period_ms: u64) -> Option<usize> {
+        let grain = usize::try_from(period_ms / self.period_ms).ok()?;
+        let whole = period_ms.is_multiple_of(self.period_ms);
+        (whole && self.scales.iter().any(|scale| scale.is_multiple_of(grain))).then_some(grain)
     }
 }
 
@@ -30,6 +41,8 @@ pub struct Batch {
     pub samples: Vec<Samples>,
     /// What was refused, each with the partition's open pane: with its window it is published.
     pub dead: Vec<(DeadLetter, u64)>,
+    /// What somebody tells beside samples.
+    pub told: Vec<Told>,
     /// No sample of a pane below it comes any more.
     pub open: u64,
     /// The records.
@@ -47,9 +60,10 @@ pub struct Batch {
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, open, records, values, lag, lag_ms, read } = self;
+        let Batch { samples, dead, told, open, records, values, lag, lag_ms, read } = self;
         samples.clear();
         dead.clear();
+        told.clear();
         read.clear();
         (*open, *records, *values, *lag, *lag_ms) = (0, 0, 0, 0, 0);
     }
@@ -70,15 +84,36 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// Where it stands.
+    pub fn origin(&self) -> String {
+        format!("{}/{}@{}", self.topic, self.partition, self.offset)
+    }
+
     /// A dead letter of it; `more` says what of it, if not all.
-    fn letter(&self, reason: Reason, more: &str) -> DeadLetter {
-        let origin = format!("{}/{}@{}{more}", self.topic, self.partition, self.offset);
+    pub fn letter(&self, reason: Reason, more: &str) -> DeadLetter {
+        let origin = self.origin() + more;
         let kept = self.bytes.len().min(DeadLetter::KEPT_BYTES);
         DeadLetter { reason, origin, bytes: self.bytes[..kept].to_vec() }
     }
 }
 
-/// One partition as far as it has been read.
+/// What takes in the records of one partition of a topic, and says which panes are complete.
+pub trait Take {
+    /// Of a partition of which nothing has been read; panes below `floor` are complete already.
+    fn new(grid: Grid, floor: u64) -> Self;
+    /// The first pane that is not complete.
+    fn open(&self) -> u64;
+    /// What was appended before it has been read; none before the first record.
+    fn read_ms(&self) -> Option<i64>;
+    /// The partition held nothing more when the wall clock said `now_ms`.
+    fn idle(&mut self, now_ms: i64);
+    /// Takes a record.
+    fn take(&mut self, record: &Record, batch: &mut Batch);
+    /// A record could not be unpacked: it is too long, or broken.
+    fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch);
+}
+
+/// One partition of samples as far as it has been read.
 #[derive(Debug)]
 pub struct Intake {
     grid: Grid,
@@ -88,38 +123,37 @@ pub struct Intake {
     names: Names,
 }
 
-/// The ticks of a message.
+/// The samples of a message.
 struct Span {
+    /// The tick with which the first one begins.
     first: Tick,
-    ticks: usize,
-    /// Values a tick.
+    samples: usize,
+    /// Ticks a sample.
+    grain: usize,
+    /// Values a sample.
     group: usize,
     end_ms: i64,
 }
 
-impl Intake {
-    /// Of a partition of which nothing has been read; panes below `floor` are complete already.
-    pub fn new(grid: Grid, floor: u64) -> Self {
-        Intake { grid, floor, mark: Watermark::new(grid.hop_ms()), names: Names::default() }
+impl Take for Intake {
+    fn new(grid: Grid, floor: u64) -> Self {
+        let mark = Watermark::new(grid.hop_ms());
+        Intake { grid, floor, mark, names: Names::default() }
     }
 
-    /// The first pane that is not complete.
-    pub fn open(&self) -> u64 {
+    fn open(&self) -> u64 {
         self.mark.open().max(self.floor)
     }
 
-    /// What was appended before it has been read; none before the first record.
-    pub fn read_ms(&self) -> Option<i64> {
+    fn read_ms(&self) -> Option<i64> {
         self.mark.read_ms()
     }
 
-    /// The partition held nothing more when the wall clock said `now_ms`.
-    pub fn idle(&mut self, now_ms: i64) {
+    fn idle(&mut self, now_ms: i64) {
         self.mark.idle(now_ms);
     }
 
-    /// Takes a record: its samples and dead letters go to `batch`.
-    pub fn take(&mut self, record: &Record, batch: &mut Batch) {
+    fn take(&mut self, record: &Record, batch: &mut Batch) {
         self.mark.arrive(record.append_ms);
         batch.records += 1;
         if let Err(reason) = self.read(record, batch) {
@@ -127,13 +161,14 @@ impl Intake {
         }
     }
 
-    /// A record could not be unpacked: it is too long, or broken.
-    pub fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch) {
+    fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch) {
         let record = Record { topic, partition, offset, append_ms: 0, bytes: &[] };
         batch.records += 1;
         batch.dead.push((record.letter(Reason::TooLong, ""), self.open()));
     }
+}
 
+impl Intake {
     /// # Errors
     /// Why nothing of the record can be used.
     fn read(&mut self, record: &Record, batch: &mut Batch) -> Result<(), Reason> {
@@ -141,23 +176,23 @@ impl Intake {
         if message.t_ms as i64 - record.append_ms > AHEAD_MS {
             return Err(Reason::AheadOfClock);
         }
-        let span = span(&message, self.grid)?;
+        let span = span(&message, &self.grid)?;
         // Rounding may have taken the time further into the future than is allowed.
         self.mark.heard(&message.host, span.end_ms.min(record.append_ms + AHEAD_MS));
         let open = self.open();
         let late = (open as i64).saturating_mul(self.grid.hop_ticks).saturating_sub(span.first);
-        let late = (late.max(0) as usize).min(span.ticks);
-        if late > 0 && late == span.ticks {
+        let late = (late.max(0) as usize).div_ceil(span.grain).min(span.samples);
+        if late > 0 && late == span.samples {
             return Err(Reason::Late);
         }
         if late > 0 {
-            let more = format!(", up to tick {}", span.first + late as Tick - 1);
+            let more = format!(", up to tick {}", span.first + (late * span.grain) as Tick - 1);
             batch.dead.push((record.letter(Reason::Late, &more), open));
         }
         let speaker = self.names.speaker(&message.host, record.append_ms)?;
         let before = batch.samples.len();
         let refused = samples(&message, speaker, &span, late, batch);
-        batch.values += ((batch.samples.len() - before) * (span.ticks - late)) as u64;
+        batch.values += ((batch.samples.len() - before) * (span.samples - late)) as u64;
         for (reason, (first, count)) in refused {
             let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
             let more = format!(", host {:?}, VM {first:?}{others}", message.host);
@@ -167,7 +202,7 @@ impl Intake {
     }
 }
 
-/// The samples of a message but for its first `late` ticks; gives what was refused: the first VM's name and
+/// The samples of a message but for its first `late` ones; gives what was refused: the first VM's name and
 /// how many, so that no message makes more than a letter a reason.
 fn samples(
     message: &Message,
@@ -182,7 +217,8 @@ fn samples(
             Ok(id) => batch.samples.push(Samples {
                 vm: id,
                 host: speaker.host().clone(),
-                first: span.first + late as Tick,
+                first: span.first + (late * span.grain) as Tick,
+                grain: span.grain,
                 cpu_ppm: means(&vm.cpu_ppm.values()[late * span.group..], span.group),
             }),
             Err(reason) => refused.entry(reason).or_insert_with(|| (vm.name.to_string(), 0)).1 += 1,
@@ -191,18 +227,22 @@ fn samples(
     refused
 }
 
-/// The ticks of the grid that a message covers.
+/// The samples of the grid that a message has: ticks, of several values if they are finer, or of several ticks each. Nothing
+/// is repeated here for each tick, so what a message becomes is bounded by its own length.
 ///
 /// # Errors
 /// `TooCoarse`, or `Unaligned` when it does not cover whole ticks.
-fn span(message: &Message, grid: Grid) -> Result<Span, Reason> {
-    if message.period_ms > grid.period_ms {
-        return Err(Reason::TooCoarse);
-    }
-    let group = grid.period_ms / message.period_ms;
+fn span(message: &Message, grid: &Grid) -> Result<Span, Reason> {
     let values = message.vms.first().map_or(0, |vm| vm.cpu_ppm.values().len()) as u64;
     // The end as a number of the message's own periods, to the nearest.
     let end = (message.t_ms + message.period_ms / 2) / message.period_ms;
+    if message.period_ms > grid.period_ms {
+        let grain = grid.grain(message.period_ms).ok_or(Reason::TooCoarse)?;
+        let first = (end as i64 - values as i64) * grain as i64;
+        let end_ms = (end * message.period_ms) as i64;
+        return Ok(Span { first, samples: values as usize, grain, group: 1, end_ms });
+    }
+    let group = grid.period_ms / message.period_ms;
     if !grid.period_ms.is_multiple_of(message.period_ms)
         || !end.is_multiple_of(group)
         || !values.is_multiple_of(group)
@@ -212,7 +252,8 @@ fn span(message: &Message, grid: Grid) -> Result<Span, Reason> {
     let (end, ticks) = ((end / group) as i64, values / group);
     Ok(Span {
         first: end - ticks as i64,
-        ticks: ticks as usize,
+        samples: ticks as usize,
+        grain: 1,
         group: group as usize,
         end_ms: end * grid.period_ms as i64,
     })

@@ -8,7 +8,7 @@ use crate::collect::number::{counter_ns, percent_ppm, time_ns};
 use crate::collect::xentop::{Block, Blocks, DOMAIN_0, Reading};
 use crate::transport::table::{Batch, MAX_VMS, Table};
 use crate::transport::wire::read_message;
-use crate::types::Reason;
+use crate::types::{MAX_GRAIN_MS, Reason};
 
 /// The most fields that a line is split into: the time, a million VMs, and one that shows that there are more.
 /// A line of 64 MiB has as many as bytes, at 24 bytes each.
@@ -276,7 +276,7 @@ impl Xentop {
             None => Value::Unmeasured,
         };
         // xentop knows no host; a name with `/` is one name all the same.
-        let vm = table.find_id("", &domain.name)?;
+        let vm = table.find_id("", &domain.name, 1)?;
         table.read(vm, t_ns, value, out)
     }
 }
@@ -284,16 +284,14 @@ impl Xentop {
 fn ndjson(line: &[u8], number: u64, table: &mut Table, out: &mut Batch) -> Result<(), Reason> {
     let message = read_message(line)?;
     let own_ns = message.period_ms as i64 * 1_000_000;
-    if own_ns > table.grid().period_ns() {
-        return Err(Reason::TooCoarse);
-    }
+    let grain = grain(message.period_ms, table.grid().period_ns())?;
     for vm in &message.vms {
         let id = vm.id.as_deref().map_or_else(|| format!("{}/{}", message.host, vm.name), str::to_owned);
         let values = vm.cpu_ppm.values();
         let first_ns = message.t_ms as i64 * 1_000_000 - (values.len() as i64 - 1) * own_ns;
         for (i, &ppm) in values.iter().enumerate() {
             let level = Value::Level(u32::try_from(ppm).unwrap_or(u32::MAX), own_ns);
-            let at = table.find_id(&message.host, &id);
+            let at = table.find_id(&message.host, &id, grain);
             let taken = at.and_then(|at| table.read(at, first_ns + i as i64 * own_ns, level, out));
             if let Err(reason) = taken {
                 table.refuse(reason, (number, ", a VM"), id.as_bytes(), out);
@@ -303,9 +301,37 @@ fn ndjson(line: &[u8], number: u64, table: &mut Table, out: &mut Batch) -> Resul
     Ok(())
 }
 
+/// Ticks of a sample of a host that samples every `own_ms`: 1 if it does so more finely than the grid.
+///
+/// # Errors
+/// `TooCoarse` if they are no whole number, or longer than anything is looked at.
+fn grain(own_ms: u64, period_ns: i64) -> Result<usize, Reason> {
+    let (own_ns, period_ns) = (own_ms * 1_000_000, period_ns as u64);
+    match own_ns / period_ns {
+        _ if own_ns <= period_ns => Ok(1),
+        grain if own_ms <= MAX_GRAIN_MS && own_ns.is_multiple_of(period_ns) => Ok(grain as usize),
+        _ => Err(Reason::TooCoarse),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coarse_samples_are_whole_ticks() {
+        for (own_ms, period_ms, want) in [
+            (100, 100, Ok(1)),
+            (100, 1000, Ok(1)),
+            (1000, 100, Ok(10)),
+            (5000, 100, Ok(50)),
+            (5100, 100, Err(Reason::TooCoarse)),
+            (250, 100, Err(Reason::TooCoarse)),
+            (60_000, 60_000, Ok(1)),
+        ] {
+            assert_eq!(grain(own_ms, period_ms * 1_000_000), want, "{own_ms} {period_ms}");
+        }
+    }
 
     #[test]
     fn lines_are_split() {

@@ -63,8 +63,22 @@ pub struct Dependency {
     /// How many seconds of samples the confidence stands on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence_s: Option<u32>,
+    /// What was found when one of them was capped, if somebody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Answer>,
     /// For how many windows the pair has been held.
     pub windows: u64,
+}
+
+/// What was found when one VM of a pair was capped, and the other watched.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether the other one depends on it: `confirmed`, `refuted` or `undecided`.
+    pub verdict: String,
+    /// Which of the two was capped: `"a"` or `"b"`.
+    pub capped: String,
+    /// How much the other one falls, relatively, for each part that the capped one falls by.
+    pub effect: f64,
 }
 
 impl Dependency {
@@ -81,6 +95,7 @@ impl Dependency {
             cause: None,
             cause_confidence: None,
             evidence_s: None,
+            asked: None,
             windows,
         }
     }
@@ -143,6 +158,9 @@ pub struct EventData {
     /// Which of the two drives the other, likewise: `"a"` or `"b"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// What was found when one of the two was capped, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Answer>,
 }
 
 /// A record of an output topic: which topic, its key, and its value, `None` a tombstone.

@@ -24,6 +24,9 @@ pub struct Batch {
     pub dead: Vec<DeadLetter>,
     /// No sample of an earlier tick comes any more, but for late ones.
     pub watermark: Option<Tick>,
+    /// Samples of all grains that the beginning of the file has begin together every so many ticks, counted from the
+    /// epoch; 0 or 1 if all are single ticks.
+    pub aligned: Tick,
     /// Bytes of the file read so far, compressed as they are.
     pub bytes_read: u64,
     /// Readings that were used, since the beginning.
@@ -44,6 +47,8 @@ pub struct Table {
     index: HashMap<Vec<u8>, usize>,
     keys: Vec<Vec<u8>>,
     guess: usize,
+    /// Ticks of a sample, where they are most.
+    coarsest: usize,
     newest_ns: Option<i64>,
     /// A time that is too far ahead to be believed yet.
     suspect_ns: Option<i64>,
@@ -61,6 +66,7 @@ impl Table {
             index,
             keys,
             guess: 0,
+            coarsest: 1,
             newest_ns: None,
             suspect_ns: None,
             flushed: None,
@@ -108,29 +114,34 @@ impl Table {
             return Err(Reason::BadName);
         }
         let id = if host.is_empty() { name.to_owned() } else { format!("{host}/{name}") };
-        self.insert(key, &id, host)
+        self.insert(key, Stream::new(VmId::new(&id), HostId::new(host)))
     }
 
-    /// The place of a VM with an identity of its own on a host.
+    /// The place of a VM with an identity of its own on a host, whose samples are of `grain` ticks each: with another
+    /// grain it has another stream.
     ///
     /// # Errors
     /// `BadName` for more than [`MAX_VMS`].
-    pub fn find_id(&mut self, host: &str, id: &str) -> Result<usize, Reason> {
-        let key = [host.as_bytes(), b"\0", id.as_bytes()].concat();
+    pub fn find_id(&mut self, host: &str, id: &str, grain: usize) -> Result<usize, Reason> {
+        let mut key = [host.as_bytes(), b"\0", id.as_bytes()].concat();
+        if grain > 1 {
+            key.extend_from_slice(format!("\0{grain}").as_bytes());
+        }
         match self.index.get(&key) {
             Some(&found) => Ok(found),
-            None => self.insert(key, id, host),
+            None => self.insert(key, Stream::coarse(VmId::new(id), HostId::new(host), grain)),
         }
     }
 
-    fn insert(&mut self, key: Vec<u8>, id: &str, host: &str) -> Result<usize, Reason> {
+    fn insert(&mut self, key: Vec<u8>, stream: Stream) -> Result<usize, Reason> {
         let at = self.streams.len();
         if at == MAX_VMS {
             return Err(Reason::BadName);
         }
         self.index.insert(key.clone(), at);
         self.keys.push(key);
-        self.streams.push(Stream::new(VmId::new(id), HostId::new(host)));
+        self.coarsest = self.coarsest.max(stream.grain());
+        self.streams.push(stream);
         Ok(at)
     }
 
@@ -144,8 +155,8 @@ impl Table {
         {
             return Err(Reason::BadTime);
         }
-        let grid = self.grid;
-        self.streams[vm].read(&grid, t_ns, value, &mut out.samples)?;
+        let stream = &mut self.streams[vm];
+        stream.read(&self.grid.coarser(stream.grain()), t_ns, value, &mut out.samples)?;
         out.readings += 1;
         self.newest_ns = self.newest_ns.max(Some(t_ns));
         Ok(())
@@ -174,7 +185,7 @@ impl Table {
         if self.flushed.is_none_or(|flushed| now >= flushed + RUN_TICKS as Tick) {
             self.flush(out);
             self.flushed = Some(now);
-            let behind_ns = LATENESS_NS + self.grid.gap_ns();
+            let behind_ns = LATENESS_NS + self.grid.coarser(self.coarsest).gap_ns();
             out.watermark = out.watermark.max(Some(self.grid.ticks_before(newest_ns - behind_ns)));
         }
     }

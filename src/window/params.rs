@@ -113,6 +113,10 @@ impl Params {
     pub fn max_missing_ticks(&self) -> usize {
         self.max_missing_ticks
     }
+    /// Whether samples of `grain` ticks each are of use: whole ones make a bin of some scale. Then no pane cuts one.
+    pub fn takes(&self, grain: usize) -> bool {
+        self.scales.iter().any(|scale| scale.is_multiple_of(grain))
+    }
     /// The pane that `tick` belongs to.
     pub fn pane_of(&self, tick: Tick) -> i64 {
         tick.saturating_sub(self.origin).div_euclid(self.hop as i64)
@@ -168,5 +172,12 @@ mod tests {
         }
         assert_eq!((params.pane_start(2), params.window_start(2), params.max_lag(10)), (27, 7, 2));
         assert_eq!(params.pane_of(i64::MIN).signum(), -1);
+    }
+
+    #[test]
+    fn samples_must_fit_a_scale() {
+        let params = Params::new(Shape { scales: vec![1, 2, 5, 20], ..Shape::new(300, 60, 5) }).unwrap();
+        let taken: Vec<usize> = (1..60).filter(|grain| params.takes(*grain)).collect();
+        assert_eq!(taken, [1, 2, 4, 5, 10, 20]);
     }
 }

@@ -117,6 +117,59 @@ fn a_migrating_vm_is_the_sum_of_its_hosts() {
     assert_eq!(vm.view(0).unwrap().samples, run(&[1, 2, 3, 4, 15, 20, 30, 40]));
 }
 
+/// Windows of 12 ticks by 6, with scales of 1, 2, 3 and 6 of them.
+fn scaled() -> Params {
+    Params::new(Shape { scales: vec![1, 2, 3, 6], ..Shape::new(12, 6, 3) }).unwrap()
+}
+
+#[test]
+fn coarse_samples_are_equal_ticks_and_must_fit() {
+    let (params, mut vm) = (scaled(), VmWindow::new(0));
+    let run = |first, grain, cpu_ppm| Run { first, grain, cpu_ppm };
+    let refused = |reason, range| vec![Refused { reason, range }];
+    for (run, expected) in [
+        (run(6, 4, &[1, 2][..]), refused(Reason::TooCoarse, 0..2)),
+        (run(6, 0, &[1]), refused(Reason::TooCoarse, 0..1)),
+        (run(7, 3, &[1, 2]), refused(Reason::Unaligned, 0..2)),
+        (run(0, 3, &[9, 9, 10_000, 20_000, 30_000]), refused(Reason::Late, 0..2)),
+        (run(12, 3, &[1, 40_000]), refused(Reason::Duplicate, 0..1)),
+    ] {
+        assert_eq!(vm.push_run(&params, &host("h"), run), expected);
+    }
+    vm.close(&params, 1, SIMD);
+    assert_eq!(vm.close(&params, 2, SIMD), Status::Whole);
+    let views: Vec<Vec<u32>> = (0..4).map(|scale| vm.view(scale).unwrap().samples.to_vec()).collect();
+    assert_eq!(views[0], [[10_000; 3], [20_000; 3], [30_000; 3], [40_000; 3]].concat());
+    assert_eq!(views[2], [10_000, 20_000, 30_000, 40_000]);
+    assert_eq!(views[3], [15_000, 35_000]);
+    assert_eq!(vm.grain(), 3);
+}
+
+#[test]
+fn a_window_is_coarse_while_it_has_a_coarse_sample() {
+    let (params, mut vm) = (scaled(), VmWindow::new(-1));
+    let mut push = |pane: i64, name, grain| {
+        let cpu_ppm: Vec<u32> = (0..6 / grain).map(|i| i as u32 * 9_000).collect();
+        let run = Run { first: 6 * pane, grain, cpu_ppm: &cpu_ppm };
+        assert_eq!(vm.push_run(&params, &host(name), run), []);
+        vm.close(&params, pane, SIMD);
+        vm.grain()
+    };
+    // From a host that samples every tick to one that does every two, to one that does every three, and back.
+    let hosts = [("a", 1), ("a", 1), ("b", 2), ("c", 3), ("c", 3), ("a", 1), ("a", 1)];
+    let grains: Vec<usize> = (0..).zip(hosts).map(|(pane, (name, grain))| push(pane, name, grain)).collect();
+    assert_eq!(grains, [1, 1, 2, 6, 3, 3, 1]);
+}
+
+#[test]
+fn what_was_refused_makes_no_window_coarse() {
+    let (params, mut vm) = (scaled(), VmWindow::new(-1));
+    vm.push(&params, &host("h"), 0, &[1, 2, 3, 4, 5, 6]);
+    vm.push_run(&params, &host("h"), Run { first: 0, grain: 3, cpu_ppm: &[1, 2] });
+    vm.close(&params, 0, SIMD);
+    assert_eq!(vm.grain(), 1);
+}
+
 #[test]
 fn gone_is_empty_only_without_open_panes() {
     let (params, mut vm) = (params(8, 4), VmWindow::new(i64::MIN));

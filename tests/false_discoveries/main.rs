@@ -124,11 +124,17 @@ fn bounds(hits: u64, draws: u64) -> (f64, f64) {
 
 type Assemble = for<'a> fn(&'a Library, &mut ChaCha8Rng, usize) -> Vec<Member<'a>>;
 
-fn tally(library: &Library, assemble: Assemble, vms: usize, parks: u64) -> Tally {
+/// Which share of the VMs is on hosts that sample more coarsely than the others, and how many ticks their samples are.
+type Coarse = (f64, usize);
+
+const NONE: Coarse = (0.0, 1);
+
+fn tally(library: &Library, assemble: Assemble, vms: usize, parks: u64, coarse: Coarse) -> Tally {
     let mut tally = Tally::default();
     for seed in 0..parks {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let park = assemble(library, &mut rng, vms);
+        let mut park = assemble(library, &mut rng, vms);
+        park::coarsen(&mut park, coarse, &library.params);
         let found = park::search(&park, &library.params);
         tally.add(&park, &found);
     }
@@ -149,10 +155,27 @@ fn check(rows: &[Row], assemble: Assemble, what: &str, promise: fn(&Tally) -> bo
     let mut broken = vec![];
     for &(look, vms, parks) in rows {
         let library = Library::new(&folder, look);
-        let mut tally = tally(&library, assemble, vms, parks);
+        let mut tally = tally(&library, assemble, vms, parks, NONE);
         let name = format!("{} x {} ms, {vms} VMs, {what}", look.length, look.period_ms);
         tally.say(&name);
         if !promise(&tally) {
+            broken.push(name);
+        }
+    }
+    assert!(broken.is_empty(), "the promise is broken for {broken:?}");
+}
+
+/// The same with strangers, some of which are sampled more coarsely than the others.
+fn check_mixed(look: Look, parks: u64, mixtures: &[Coarse]) {
+    let Some(folder) = common::recordings() else { return };
+    let library = Library::new(&folder, look);
+    let mut broken = vec![];
+    for &(share, grain) in mixtures {
+        let mut tally = tally(&library, park::strangers, 35, parks, (share, grain));
+        let (period_ms, percent) = (look.period_ms, 100.0 * share);
+        let name = format!("{period_ms} ms, {percent} % of the VMs {} ms", look.period_ms * grain as u64);
+        tally.say(&name);
+        if !hardly_any(&tally) {
             broken.push(name);
         }
     }
@@ -182,6 +205,11 @@ fn nothing_is_found_where_nothing_is() {
 }
 
 #[test]
+fn nothing_is_found_where_hosts_sample_differently() {
+    check_mixed(USUAL, 100, &[(0.1, 5), (0.5, 5), (0.9, 5)]);
+}
+
+#[test]
 fn little_of_what_is_found_is_false() {
     check(&[(SHORT, 35, 100), (USUAL, 35, 50), (LONG, 35, 25)], park::ensembles, "ensembles", few);
 }
@@ -199,6 +227,14 @@ fn long_nothing_is_found_where_nothing_is() {
     let small = [SHORT, USUAL, LONG, FINE].map(|look| (look, 35, 1000));
     let large = [(SHORT, 2000, 500), (USUAL, 2000, 500), (LONG, 2000, 100), (FINE, 2000, 20)];
     check(&[small, large].concat(), park::strangers, "strangers", hardly_any);
+}
+
+#[test]
+#[ignore = "minutes; tests/long/false-discoveries runs it"]
+fn long_nothing_is_found_where_hosts_sample_differently() {
+    let shares = [0.1, 0.5, 0.9];
+    let mixtures = [10, 50].iter().flat_map(|grain| shares.map(|share| (share, *grain)));
+    check_mixed(FINE, 1000, &[(0.0, 1)].into_iter().chain(mixtures).collect::<Vec<Coarse>>());
 }
 
 #[test]

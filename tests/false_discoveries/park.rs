@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use lwt::coupling::compare::{Judged, Nulls};
 use lwt::coupling::search::{self, Block};
-use lwt::coupling::{Params, Scale};
+use lwt::coupling::{Params, Scale, Seen};
 use lwt::simd::Simd;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -33,6 +33,8 @@ pub struct Member<'a> {
     pub row: &'a Row,
     recording: usize,
     pub vector: Vec<i8>,
+    /// Ticks of a sample.
+    grain: usize,
     /// When each value of the vector was recorded.
     when_ms: Rc<Vec<i64>>,
 }
@@ -101,6 +103,7 @@ fn members<'a>(library: &'a Library, rng: &mut ChaCha8Rng, kind: Kind) -> Vec<Me
         row,
         recording: window.recording,
         vector: moved(&row.vector, &pieces, late_ms, params),
+        grain: 1,
         when_ms: when_ms.clone(),
     };
     window.rows.iter().filter(with).map(member).collect()
@@ -142,7 +145,23 @@ fn recorded_ms(window: &Recorded, params: &Params) -> Vec<i64> {
     params.scales().iter().flat_map(at).collect()
 }
 
+/// Puts every VM of a park, whose order is by lot, whose place in it is below `share` on a host that samples every `grain` ticks: at
+/// the scales in which it then takes part it says what it said before.
+pub fn coarsen(park: &mut [Member<'_>], (share, grain): (f64, usize), params: &Params) {
+    let coarse = (park.len() as f64 * share).round() as usize;
+    for member in &mut park[..coarse] {
+        member.grain = grain;
+        for scale in params.scales().iter().filter(|scale| !scale.ticks.is_multiple_of(grain)) {
+            member.vector[scale.range()].fill(0);
+        }
+    }
+}
+
 impl Member<'_> {
+    fn seen(&self) -> Seen<'_> {
+        Seen { values: &self.vector, grain: self.grain }
+    }
+
     /// Whether any of what stands at the same place of both vectors was recorded at nearly the same time.
     fn is_near(&self, other: &Member<'_>) -> bool {
         let apart_ms = if self.row.vm == other.row.vm { OWN_MS } else { APART_MS };
@@ -173,13 +192,14 @@ pub struct Found {
 /// Searches a park as the pipeline does, as if each VM were on a host with a clock of its own.
 pub fn search(park: &[Member<'_>], params: &Params) -> Found {
     let vectors: Vec<&[i8]> = park.iter().map(|member| &member.vector[..]).collect();
-    let nulls = Nulls::new(&vectors, park.len(), params, Simd::detect());
+    let seen: Vec<Seen<'_>> = park.iter().map(Member::seen).collect();
+    let nulls = Nulls::new(&seen, park.len(), params, Simd::detect());
     let block = Block { left: &vectors, right: None };
     let candidates = search::candidates(block, park.len(), &nulls, params, Simd::detect());
     let threshold = nulls.significance().threshold();
     let judge = |(i, j): (u32, u32)| {
         let (i, j) = (i as usize, j as usize);
-        (i, j, nulls.judge(vectors[i], vectors[j], true, params))
+        (i, j, nulls.judge(seen[i], seen[j], true, params))
     };
     Found { pairs: candidates.into_iter().map(judge).collect(), threshold }
 }

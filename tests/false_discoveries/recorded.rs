@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lwt::coupling::voices::{self, Voter};
-use lwt::coupling::{ORDER, Params, scores, vector};
+use lwt::coupling::{ORDER, Params, Seen, scores, vector};
 use lwt::simd::Simd;
 use lwt::transport::file::{Batch, Options, Progress, Trace};
 use lwt::types::{HostId, Samples, VmId};
@@ -152,7 +152,8 @@ fn judge(
             scored.push((vm.as_str().to_string(), scores::scores(window, params, simd)));
         }
     }
-    let voters: Vec<Voter<'_>> = scored.iter().map(|(_, scores)| Voter { scores, host: None }).collect();
+    let voters: Vec<Voter<'_>> =
+        scored.iter().map(|(_, scores)| Voter { scores: Seen::fine(scores), host: None }).collect();
     let votes = voices::votes(&voters, params, simd);
     let moments = voices::moments(&voters, &votes, params);
     let vector = |((vm, scores), vote): (&(String, Vec<i8>), &u32)| {

@@ -54,7 +54,7 @@ fn bad_input_is_told_apart_and_does_no_harm() {
     let _alone = alone();
     let Some(broker) = broker() else { return };
     let (client, log) = (client(broker), unique("mixed"));
-    let fleet = Fleet { vms: 1, period_ms: 1000, partitions: 1 };
+    let fleet = Fleet { vms: 1, period_ms: 1000, partitions: 1, grain: 1 };
     let windows = Windows { length_ms: 20_000, hop_ms: 1_000 };
     let pipeline = Pipeline::new(broker, &log, fleet, windows);
     let (running, lines) = logged(run(&pipeline).args(["-w", "2"]));

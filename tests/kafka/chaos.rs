@@ -230,7 +230,7 @@ fn chaos_changes_nothing() {
     let (runs, seed, vms) =
         (number("CHAOS_RUNS", 6), number("CHAOS_SEED", 1), number("CHAOS_VMS", 40) as usize);
     let (client, log) = (client(broker), unique("chaos"));
-    let fleet = Fleet { vms, period_ms: 1000, partitions: 4 };
+    let fleet = Fleet { vms, period_ms: 1000, partitions: 4, grain: 1 };
     let windows = Windows { length_ms: 60_000, hop_ms: 1_000 };
     let pipeline = Pipeline::new(broker, &log, fleet, windows);
     let hosts = std::env::temp_dir().join(unique("lwt-hosts"));

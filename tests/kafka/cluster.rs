@@ -33,7 +33,7 @@ fn leaders_change_and_nothing_else_does() {
     let Some(brokers) = Broker::start(&["--nodes", "3"]) else { return };
     let brokers: &'static Broker = Box::leak(Box::new(brokers));
     let (client, log) = (client(brokers), unique("cluster"));
-    let fleet = Fleet { vms: 24, period_ms: 1000, partitions: 3 };
+    let fleet = Fleet { vms: 24, period_ms: 1000, partitions: 3, grain: 1 };
     let windows = Windows { length_ms: 60_000, hop_ms: 1_000 };
     let pipeline = Pipeline::new(brokers, &log, fleet, windows);
     let done = Arc::new(AtomicBool::new(false));

@@ -62,7 +62,7 @@ fn a_broker_whose_disk_is_full_is_waited_for() {
     let Some(broker) = Broker::start(&[&folder]) else { return };
     let broker: &'static Broker = Box::leak(Box::new(broker));
     let (client, log) = (client(broker), unique("full"));
-    let fleet = Fleet { vms: 24, period_ms: 100, partitions: 2 };
+    let fleet = Fleet { vms: 24, period_ms: 100, partitions: 2, grain: 1 };
     let windows = Windows { length_ms: 30_000, hop_ms: 1_000 };
     let pipeline = Pipeline::new(broker, &log, fleet, windows);
     let done = Arc::new(AtomicBool::new(false));

@@ -20,6 +20,8 @@ pub struct Fleet {
     pub vms: usize,
     pub period_ms: u32,
     pub partitions: usize,
+    /// Every other host sends samples of so many periods each; with 1 all is as one host for 30 VMs sends it.
+    pub grain: usize,
 }
 
 impl Fleet {
@@ -33,9 +35,12 @@ impl Fleet {
         thread::spawn(move || {
             let producer: BaseProducer<Context> = client(broker).create(&[("linger.ms", "0")]).unwrap();
             let start_ms = now_ms() / 1000 * 1000;
-            let Fleet { vms, period_ms, partitions } = self;
+            let Fleet { vms, period_ms, partitions, grain } = self;
             let params = Params { vms, seed: 3, period_ms, start_ms, churn_per_hour: 30.0 };
             let mut simulator = Simulator::new(params).unwrap();
+            if grain > 1 {
+                simulator = simulator.on_hosts(4);
+            }
             while !done.load(Ordering::Relaxed) {
                 let (t_ms, hosts) = self.second(&mut simulator);
                 while now_ms() < t_ms {
@@ -74,12 +79,16 @@ impl Fleet {
     fn message(self, host: String, t_ms: i64, vms: BTreeMap<String, Vec<u64>>) -> Vec<u8> {
         // Those that came or went within the second are left out: a message has as much of each VM.
         let whole = vms.into_iter().filter(|(_, values)| values.len() as u32 == 1000 / self.period_ms);
+        let grain = if host.ends_with(['1', '3']) { self.grain } else { 1 };
+        let means = |values: &[u64]| {
+            values.chunks(grain).map(|part| part.iter().sum::<u64>() / grain as u64).collect()
+        };
         let vms = whole.map(|(name, values)| VmUse {
             id: Some(name.clone().into()),
             name: name.into(),
-            cpu_ppm: CpuPpm::Many(values),
+            cpu_ppm: CpuPpm::Many(means(&values)),
         });
-        let (v, period_ms) = (wire::VERSION, self.period_ms.into());
+        let (v, period_ms) = (wire::VERSION, u64::from(self.period_ms) * grain as u64);
         let message =
             wire::Message { v, host: host.into(), t_ms: t_ms as u64, period_ms, vms: vms.collect() };
         wire::write_message(&message).unwrap()

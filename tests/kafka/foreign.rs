@@ -14,7 +14,7 @@ use crate::pipeline::{Pipeline, Windows};
 use crate::service::{start, stop};
 use crate::world::{client, now_ms};
 
-const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 1 };
+const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 1, grain: 1 };
 const SECONDS: i64 = 60;
 
 /// kcat, or none without it: that is said loudly, and where `CI` is set it is a failure.

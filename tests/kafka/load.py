@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Programs that work for each other, in control groups: load.py ROOT
+"""Programs that work for each other, in control groups: load.py ROOT...
 
-Below the folder ROOT of control groups it makes a group for each program and moves it there: three services, each a
+Below each folder ROOT of control groups it makes a group for each program and moves it there: three services, each a
 front and a back that talk over a socket, and two programs that work for nobody. One client, in no group, asks the
 services in bursts, each service at times of its own. Every request costs the front and the back some CPU time."""
 import os, random, socket, sys, threading, time
 
-ROOT = sys.argv[1]
+ROOTS = sys.argv[1:]
 
 
 def work(seconds):
@@ -17,9 +17,10 @@ def work(seconds):
 
 
 def into(group):
-    os.makedirs(f"{ROOT}/{group}", exist_ok=True)
-    with open(f"{ROOT}/{group}/cgroup.procs", "w") as file:
-        file.write(str(os.getpid()))
+    for root in ROOTS:
+        os.makedirs(f"{root}/{group}", exist_ok=True)
+        with open(f"{root}/{group}/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
 
 
 def program(group, run):

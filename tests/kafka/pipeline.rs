@@ -33,7 +33,21 @@ pub struct Pipeline {
 impl Pipeline {
     /// With topics that `lwt topics create` makes, but for those of the samples if they are there.
     pub fn new(broker: &Broker, samples: &str, fleet: Fleet, windows: Windows) -> Self {
-        let topics = TOPICS.map(|name| (name, unique(name))).to_vec();
+        Self::over(broker, (samples, None), fleet, windows)
+    }
+
+    /// The same, which also hears what others do in a topic of perturbations.
+    pub fn over(
+        broker: &Broker,
+        (samples, perturbations): (&str, Option<&str>),
+        fleet: Fleet,
+        windows: Windows,
+    ) -> Self {
+        let own = |name: &'static str| match (name, perturbations) {
+            ("perturbations", Some(topic)) => topic.to_string(),
+            _ => unique(name),
+        };
+        let topics = TOPICS.map(|name| (name, own(name))).to_vec();
         let name = unique("pipeline");
         let settings = vec![
             format!("kafka.brokers={}", broker.address("PLAINTEXT")),

@@ -132,7 +132,7 @@ fn who_lacks_a_right_is_told_which() {
     let _alone = alone();
     let Some(broker) = broker() else { return };
     let (client, log) = (client(broker), unique("rights"));
-    let fleet = Fleet { vms: 24, period_ms: 100, partitions: 2 };
+    let fleet = Fleet { vms: 24, period_ms: 100, partitions: 2, grain: 1 };
     let world = World { broker, pipeline: Pipeline::new(broker, &log, fleet, *WINDOWS), log };
     let done = Arc::new(AtomicBool::new(false));
     let sender = fleet.send(broker, world.log.clone(), done.clone());

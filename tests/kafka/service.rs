@@ -17,9 +17,10 @@ use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
 use crate::world::{alone, client, grow, lag, now_ms};
 
+mod mixed;
 pub mod seen;
 
-const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3 };
+const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3, grain: 1 };
 const WINDOWS: Windows = Windows { length_ms: 30_000, hop_ms: 3_000 };
 
 /// Some processes of some workers each. Those of a test that fails would go on, and end by themselves after a while.

@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::common::kafka::{Broker, broker, unique};
 use crate::world::{client, grow, message, now_ms, produce, samples};
 
-const GRID: Grid = Grid { period_ms: 1000, hop_ticks: 2 };
+const GRID: Grid = Grid { period_ms: 1000, hop_ticks: 2, scales: vec![] };
 
 /// All that has been read.
 #[derive(Default)]

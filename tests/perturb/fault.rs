@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lwt::agent::store::look;
@@ -13,6 +14,9 @@ use lwt::perturb::report::Done;
 
 use crate::agent::{Agent, LEASE, command, is_there, key, now_ms, rules, signal};
 use crate::machine::{BEFORE_PPM, History, Kind, Machine, USED_PPM};
+
+/// Counters that stand still for so long make a VM that uses half a core look like one that rests.
+const LATE_MS: i64 = 500;
 
 /// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -96,6 +100,8 @@ impl Draw {
 /// What became of a run.
 #[derive(Debug)]
 pub struct Outcome {
+    /// Why it shows nothing, if nothing was done to harm: a machine so busy that an agent is taken for one that hangs.
+    pub vain: Option<String>,
     /// How often a cap was seen to begin.
     pub caps: usize,
     /// The longest time that one was seen.
@@ -156,7 +162,7 @@ pub fn run(kind: Kind, fault: Fault, seed: u64) -> Option<Outcome> {
     );
     // An agent that is killed at its first steps accepts nothing; one whose toolstack is slow, on a machine that is busy,
     // may have been taken for one that hangs.
-    assert!(fault == KillAtCall || first && (second || kind == Kind::Xl), "nothing was done: {what}");
+    let done = fault == KillAtCall || first && (second || kind == Kind::Xl);
     let settled = settle(fault, &mut agent, &machine, (&set, keeper));
     let want: Vec<Option<i64>> = (0..3)
         .map(|vm| Some(foreign.filter(|(of, _)| *of == vm).map_or(BEFORE_PPM[vm], |(_, ppm)| ppm)))
@@ -166,12 +172,17 @@ pub fn run(kind: Kind, fault: Fault, seed: u64) -> Option<Outcome> {
         let bad = report.serial % 10 == 7 || !["h/vm0", "h/vm1"].contains(&report.vm.as_str());
         assert!(!bad || matches!(report.done, Done::Refused { .. }), "{report:?} {what}");
     }
-    let announced = announced(&state);
+    let (announced, unlike) = announced(&state);
+    // The counters of a stand-in that was not let run are not what it says.
+    let late_ms = machine.late_ms.load(Ordering::Relaxed);
+    assert!(unlike.is_none() || late_ms > LATE_MS, "late by {late_ms} ms at most: {unlike:?} {what}");
+    let done = done && unlike.is_none();
     drop((agent, disk));
     let both_dead = matches!(fault, KillBoth | Truncate | FreezeBothThenKill | FreezeKeeperKillAgent);
     let unable = matches!(fault, ActuatorFails | ActuatorHangs | ActuatorLate);
     let checked = check(&machine.end(), &announced, foreign, both_dead || unable);
-    Some(checked.unwrap_or_else(|wrong| panic!("{wrong}: {what}\nat the end: {settled}")))
+    let outcome = checked.unwrap_or_else(|wrong| panic!("{wrong}: {what}\nat the end: {settled}"));
+    Some(Outcome { vain: (!done).then_some(what), ..outcome })
 }
 
 fn start(fault: Fault, draw: &mut Draw, set: &[String], clock: &Path) -> Agent {
@@ -366,18 +377,21 @@ fn settle(
 }
 
 /// The caps that the journal announces, each half of what the VM used as the agent measured it. What it really used it
-/// measures well where this machine lets it: the stand-in's counters are late when it does not.
-fn announced(state: &Path) -> BTreeSet<(usize, i64)> {
-    let mut caps = BTreeSet::new();
+/// measures well where this machine lets it: the stand-in's counters are late when it does not. The second is a cap that follows
+/// from something else.
+fn announced(state: &Path) -> (BTreeSet<(usize, i64)>, Option<String>) {
+    let (mut caps, mut unlike) = (BTreeSet::new(), None);
     for entry in look(state).unwrap().into_values() {
         let Entry::Cap(cap) = entry else { continue };
         assert!(cap.cap_ppm >= cap.used_ppm / 2 && cap.cap_ppm <= cap.used_ppm / 2 + 1, "{cap:?}");
         let used_ppm = i64::from(cap.used_ppm);
-        assert!((USED_PPM / 4..=USED_PPM * 4).contains(&used_ppm), "{cap:?}");
+        if !(USED_PPM / 4..=USED_PPM * 4).contains(&used_ppm) {
+            unlike = Some(format!("{cap:?}"));
+        }
         let (quota, factor) = cap.set.split_once(' ').map_or((&*cap.set, 10_000), |(quota, _)| (quota, 10));
         caps.insert((cap.vm.as_str()[4..].parse().unwrap(), quota.parse::<i64>().unwrap() * factor));
     }
-    caps
+    (caps, unlike)
 }
 
 /// What was seen of each cap: nothing but what was there, what somebody else has set, and caps within the rules.
@@ -387,7 +401,7 @@ fn check(
     foreign: Option<(usize, i64)>,
     may_last: bool,
 ) -> Result<Outcome, String> {
-    let mut outcome = Outcome { caps: 0, longest: Duration::ZERO };
+    let mut outcome = Outcome { vain: None, caps: 0, longest: Duration::ZERO };
     for (vm, history) in seen.iter().enumerate() {
         for pair in history.windows(2) {
             let ((from, ppm), (to, _)) = (pair[0], pair[1]);

@@ -3,10 +3,12 @@
 
 Each program is a process in a group of its own below every ROOT. A client works, asks its server over a socket, which works
 and answers, and thinks; a loner works and thinks. All of them think less or more in one common cycle of 20 s: they rise and
-fall together without having to do with each other. Ends with its standard input."""
+fall together without having to do with each other. With SHARE below 1 (in the environment) a client asks its server for that
+share of its work only, and for the rest the server works for itself. Ends with its standard input."""
 import math, os, random, socket, sys, threading, time
 
 PAIRS, LONERS, ROOTS = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+SHARE = float(os.environ.get("SHARE", "1"))
 # The first client, so that who starts later has the same cycle.
 BEGAN = time.time()
 
@@ -39,20 +41,30 @@ def client(address):
         server = socket.create_connection(address)
         while True:
             work(draw.uniform(0.002, 0.006))
-            server.send(b"?")
-            server.recv(1)
+            if draw.random() < SHARE:
+                server.send(b"?")
+                server.recv(1)
             think(draw)
     return run
 
 
 def server(listener):
     def run(draw):
+        if SHARE < 1:
+            threading.Thread(target=for_itself, args=(random.Random(draw.random()),), daemon=True).start()
         asked, _ = listener.accept()
         while asked.recv(1):
             work(draw.uniform(0.002, 0.006))
             asked.send(b"!")
         os._exit(0)
     return run
+
+
+def for_itself(draw):
+    while True:
+        if draw.random() > SHARE:
+            work(draw.uniform(0.002, 0.006))
+        think(draw)
 
 
 def loner(draw):

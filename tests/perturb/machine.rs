@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,8 @@ pub struct Machine {
     pub folder: TempDir,
     /// Settings of the agent.
     pub set: Vec<String>,
+    /// The longest time for which the VMs' counters stood still, ms: what they used cannot be told better than so.
+    pub late_ms: Arc<AtomicI64>,
     stop: Arc<AtomicBool>,
     watch: Option<JoinHandle<Vec<History>>>,
     count: Option<JoinHandle<()>>,
@@ -136,12 +138,13 @@ impl Machine {
             ],
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let count = (kind != Kind::Xl).then(|| count(counters.join(&name), stop.clone()));
+        let late_ms = Arc::new(AtomicI64::new(0));
+        let count = (kind != Kind::Xl).then(|| count(counters.join(&name), (stop.clone(), late_ms.clone())));
         while kind != Kind::Xl && !counters.join(&name).join("vm2/cpuacct.usage").exists() {
             std::thread::sleep(Duration::from_millis(1));
         }
         let watch = Some(watch(caps.clone(), stop.clone()));
-        Some(Machine { caps, folder, set, stop, watch, count })
+        Some(Machine { caps, folder, set, late_ms, stop, watch, count })
     }
 
     /// How a stand-in is.
@@ -171,10 +174,12 @@ impl Drop for Machine {
 }
 
 /// Makes every VM use half a core, in files like those of `cpuacct`.
-fn count(folder: PathBuf, stop: Arc<AtomicBool>) -> JoinHandle<()> {
-    let began = Instant::now();
+fn count(folder: PathBuf, (stop, late_ms): (Arc<AtomicBool>, Arc<AtomicI64>)) -> JoinHandle<()> {
+    let (began, mut last) = (Instant::now(), Instant::now());
     std::thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
+            late_ms.fetch_max(last.elapsed().as_millis() as i64, Ordering::Relaxed);
+            last = Instant::now();
             let ns = began.elapsed().as_nanos() as i64 * USED_PPM / 1_000_000;
             for vm in 0..BEFORE_PPM.len() {
                 let path = folder.join(format!("vm{vm}"));

@@ -3,6 +3,7 @@
 //!
 //! Nothing is sent before its time has come: a sample may lie in the past, but not in the future.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -15,7 +16,7 @@ use crate::collect::frames::{Frame, Frames, ticks_per_frame};
 use crate::config::{Collect, Config};
 use crate::simulate::{Format, Params, Simulator, Writer};
 use crate::transport::file::{Batch, Progress, Trace};
-use crate::types::{HostId, Samples, Tick, VmId};
+use crate::types::{HostId, Samples, Tick, lcm};
 
 /// A message of more VMs could be longer than 1 MiB: with 100 periods of 10 ms, 8 bytes each, and two names of 20
 /// bytes a VM takes 900.
@@ -132,17 +133,19 @@ pub fn replay(collector: Collector) -> anyhow::Result<()> {
     let Collector { config, host, mut outlet, control, now_ns } = collector;
     let mut trace = open(config)?;
     let period_ms = trace.period_ms();
-    let (period_ns, ticks) = (period_ms as i64 * 1_000_000, ticks_per_frame(period_ms));
+    let period_ns = period_ms as i64 * 1_000_000;
+    // Samples and messages of all hosts begin together every so many ticks.
+    let ticks = lcm(ticks_per_frame(period_ms) as u64, trace.aligned() as u64) as Tick;
     let schedule = Schedule::new(&config.collect, control, now_ns, period_ns * ticks)?;
     let first = schedule.first_ns / period_ns;
-    let (mut frames, mut batch, mut shift) = (Frames::new(period_ms), Batch::default(), None);
+    let (mut mixed, mut batch, mut shift) = (Mixed::new(period_ms), Batch::default(), None);
     let mut goes_on = true;
     while goes_on {
         let progress = trace.read(&mut batch)?;
         for samples in batch.samples.drain(..) {
             // The first second begins where it did, so that a second's samples stay together.
             let shift = *shift.get_or_insert(first - samples.first.div_euclid(ticks) * ticks);
-            push(&mut frames, &samples, shift, &host);
+            mixed.push(samples, shift, &host);
         }
         let end = match (progress, batch.watermark, shift) {
             (Progress::End, ..) => Tick::MAX,
@@ -150,11 +153,11 @@ pub fn replay(collector: Collector) -> anyhow::Result<()> {
             _ => continue,
         };
         let mut sent = Ok(());
-        frames.cut(end, |frame: &Frame| {
+        mixed.cut(end, |frame: &Frame, period_ms| {
             if !goes_on || sent.is_err() {
                 return;
             }
-            let awaited = schedule.await_turn(frame.end * period_ns, &mut outlet);
+            let awaited = schedule.await_turn(frame.end * period_ms as i64 * 1_000_000, &mut outlet);
             goes_on = *awaited.as_ref().unwrap_or(&false);
             sent = awaited.and_then(|due| match due {
                 true => outlet.frame(frame, period_ms, now_ns()),
@@ -177,10 +180,46 @@ fn open(config: &Config) -> anyhow::Result<Trace> {
     Ok(input::open(&config)?)
 }
 
-/// Takes samples of a recording; those without a host are of this one, and keep their identity.
-fn push(frames: &mut Frames, samples: &Samples, shift: Tick, host: &HostId) {
-    let Samples { vm, host: recorded, first, cpu_ppm } = samples;
-    let host = if recorded.as_str().is_empty() { host } else { recorded };
-    let (vm, name): (VmId, Arc<str>) = (vm.clone(), vm.name().into());
-    frames.push(&Samples { vm, host: host.clone(), first: first + shift, cpu_ppm: cpu_ppm.clone() }, &name);
+/// The frames of a recording whose hosts may sample differently, by the ticks of a sample; ticks of a frame are counted in
+/// these.
+struct Mixed {
+    period_ms: u64,
+    frames: BTreeMap<usize, Frames>,
+}
+
+impl Mixed {
+    fn new(period_ms: u64) -> Self {
+        Mixed { period_ms, frames: BTreeMap::new() }
+    }
+
+    /// Takes samples, so much later; those without a host are of `host`, and keep their identity.
+    fn push(&mut self, mut samples: Samples, shift: Tick, host: &HostId) {
+        if samples.host.as_str().is_empty() {
+            samples.host = host.clone();
+        }
+        let (grain, name): (_, Arc<str>) = (samples.grain, samples.vm.name().into());
+        samples.first = (samples.first + shift).div_euclid(grain as Tick);
+        let new = || Frames::new(self.period_ms * grain as u64);
+        self.frames.entry(grain).or_insert_with(new).push(&samples, &name);
+    }
+
+    /// Hands on the frames that lie whole before the tick `until`, with their period, ms; those that end first come first.
+    fn cut(&mut self, until: Tick, mut each: impl FnMut(&Frame, u64)) {
+        while let Some((end, grain)) = self.earliest()
+            && end <= until
+            && let Some(frames) = self.frames.get_mut(&grain)
+        {
+            let period_ms = self.period_ms * grain as u64;
+            frames.cut(end / grain as Tick, |frame| each(frame, period_ms));
+        }
+    }
+
+    /// Where the first frame ends, and the ticks of its samples.
+    fn earliest(&self) -> Option<(Tick, usize)> {
+        let first = |(grain, frames): (&usize, &Frames)| {
+            let ticks = ticks_per_frame(self.period_ms * *grain as u64) * *grain as Tick;
+            Some(((frames.first()? + 1) * ticks, *grain))
+        };
+        self.frames.iter().filter_map(first).min()
+    }
 }

@@ -28,7 +28,7 @@ pub fn print(told: &Explained, out: &mut impl Write) -> io::Result<()> {
     told.cpu_ppm.iter().zip(["a", "b"]).try_for_each(|(cpu, name)| series(name, cpu, out))?;
     if let Some(detail) = &told.detail {
         let enough = told.history.last().and_then(|then| then.evidence).map_or(0.0, |known| known.threshold);
-        scales(detail, out)?;
+        scales(detail, told.period_ms, out)?;
         lags(detail, enough, out)?;
         finer(detail, out)?;
         moments(detail, told.window_start_ms, out)?;
@@ -76,8 +76,12 @@ fn series(name: &str, cpu_ppm: &[u32], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn scales(detail: &Detail, out: &mut impl Write) -> io::Result<()> {
+fn scales(detail: &Detail, period_ms: u64, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nWhat was not expected of them, at the same moment, by time scale")?;
+    for (sampled_ms, name) in detail.sampled_ms.iter().zip(["a", "b"]).filter(|(ms, _)| **ms > period_ms) {
+        let every = seconds(*sampled_ms as i64);
+        writeln!(out, "  {name} is sampled every {every}: it takes part in the scales that this divides")?;
+    }
     writeln!(out, "   scale  correlation   95 % of unrelated pairs       z  schedules taken off")?;
     for scale in &detail.scales {
         let schedules = scale.periods_ms.iter().zip(["a", "b"]).filter_map(|(period, name)| {

@@ -22,11 +22,11 @@ use crate::serve::{Pages, Server, View};
 use crate::simd::Simd;
 use crate::transport::kafka::client::Client;
 use crate::transport::kafka::sink::{Out, Sink};
-use crate::transport::kafka::source::{Grid, Source};
+use crate::transport::kafka::source::{Batch, Grid, Hearer, Source};
 use crate::transport::kafka::topics::Topics;
 use crate::transport::kafka::{admin, state};
 use crate::transport::records::{Record, Topic};
-use crate::transport::watermark;
+use crate::transport::{told, watermark};
 
 /// How long it may take to leave: an abort takes milliseconds if the brokers answer.
 const GRACE: Duration = Duration::from_secs(2);
@@ -144,16 +144,24 @@ fn load(client: Arc<Client>, config: &Config, settings: String) -> Box<Load> {
     })
 }
 
-/// Opens a worker's share of the samples.
+/// Opens a worker's share of the samples; the first worker hears of verdicts, too.
 fn tail(client: Arc<Client>, config: &Config, period_ms: u64, view: View) -> Box<Open> {
-    let topic = config.topics.samples.clone();
+    let (samples, perturbations) = (config.topics.samples.clone(), config.topics.perturbations.clone());
     Box::new(move |share: (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
-        let grid = Grid { period_ms, hop_ticks: plan.window.hop() as i64 };
-        let mut source = Source::open(&client, &topic, share, grid, rewind_ms(plan, period_ms))?;
+        let grid =
+            Grid { period_ms, hop_ticks: plan.window.hop() as i64, scales: plan.window.scales().to_vec() };
+        let mut source = Source::open(&client, &samples, share, grid.clone(), rewind_ms(plan, period_ms))?;
         let (view, worker) = (view.clone(), share.0);
+        let mut ears = if worker == 0 {
+            let from_ms = heard_ms(plan, period_ms);
+            Some(Ears::new(Hearer::open(&client, &perturbations, (0, 1), grid, from_ms)?))
+        } else {
+            None
+        };
         Ok(Box::new(move |batch| {
             let now_ms = (view.now_ms)();
             source.read(batch, now_ms)?;
+            ears.iter_mut().try_for_each(|ears| ears.hear(batch, now_ms))?;
             if let Some(worker) = view.metrics.worker(worker) {
                 worker.read(batch, now_ms);
             }
@@ -168,6 +176,36 @@ fn rewind_ms(plan: &Plan, period_ms: u64) -> Option<i64> {
     let last = plan.resume.as_ref()?.last()?;
     let first_pane = last.pane as i64 + 2 - 2 * plan.window.panes() as i64;
     Some(first_pane * plan.window.hop() as i64 * period_ms as i64 - watermark::WARM_UP_MS)
+}
+
+/// The append time from which on verdicts are needed: those that counted before are part of the state.
+fn heard_ms(plan: &Plan, period_ms: u64) -> Option<i64> {
+    let last = plan.resume.as_ref()?.last()?;
+    Some(told::needed_from_ms(last.pane as i64 + 1, plan.window.hop() as i64 * period_ms as i64))
+}
+
+/// Hears of verdicts beside the samples.
+struct Ears {
+    hearer: Hearer,
+    heard: Batch,
+}
+
+impl Ears {
+    fn new(hearer: Hearer) -> Self {
+        Ears { hearer, heard: Batch::default() }
+    }
+
+    /// Adds what was told to a batch of samples: no window is complete before all that counts with it was heard.
+    fn hear(&mut self, batch: &mut Batch, now_ms: i64) -> Result<(), Failure> {
+        // Who is ahead waits: else what was told after an outage would pile up.
+        if self.heard.open <= batch.open {
+            self.hearer.read(&mut self.heard, now_ms)?;
+            batch.told.append(&mut self.heard.told);
+            batch.dead.append(&mut self.heard.dead);
+        }
+        batch.open = batch.open.min(self.heard.open);
+        Ok(())
+    }
 }
 
 /// Publishes windows.

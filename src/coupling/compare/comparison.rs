@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use crate::coupling::params::{Params, Scale};
 use crate::coupling::product::{self, Beyond, Pairs, Vectors};
+use crate::coupling::seen::Seen;
 use crate::simd::Simd;
 
 /// Clocks of hosts, and the moments at which they sample, differ by up to this, ms.
 const SKEW_MS: i64 = 300;
 
 /// The vectors of a pair.
-pub(super) type Two<'a> = (&'a [i8], &'a [i8]);
+pub(super) type Two<'a> = (Seen<'a>, Seen<'a>);
 
 /// One way of comparing a pair: by how many bins `b` follows `a`, for each scale that takes part.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,30 +62,58 @@ impl Comparison {
 
     /// The product of `a` and `b`; of the last `hop` ticks only if `fresh`.
     pub fn product(&self, (a, b): Two<'_>, params: &Params, fresh: bool, simd: Simd) -> i32 {
-        self.parts(params, fresh).map(|(x, y)| product::dot(simd, &a[x], &b[y])).sum()
+        self.parts(params, fresh).map(|(x, y)| product::dot(simd, &a.values[x], &b.values[y])).sum()
     }
 
-    /// The products of all pairs of some vectors, in no order.
-    pub(super) fn products(&self, of: &[&[i8]], params: &Params, fresh: bool, simd: Simd) -> Vec<i32> {
+    /// By what a product is multiplied to be compared with others: 1 if both VMs take part in all its scales; 0 if in none, and
+    /// if clocks would have to differ by more than is asked here to be seen at the scales of both.
+    pub(super) fn enlarged(&self, (a, b): Two<'_>, params: &Params) -> f64 {
+        let both = |scale: &Scale| a.is_at(scale) && b.is_at(scale);
+        let apart =
+            || params.scales().iter().zip(&self.shifts).any(|(s, shift)| *shift != Some(0) && both(s));
+        match self.kind {
+            Kind::Single(of) | Kind::Lagged(of) => f64::from(u8::from(both(&params.scales()[of]))),
+            Kind::Skewed if !apart() => 0.0,
+            Kind::Plain | Kind::Skewed => a.enlarged(&b, params),
+        }
+    }
+
+    /// Those of the sample that it compares.
+    pub(super) fn among<'a>(&self, sample: &[Seen<'a>], params: &Params, most: usize) -> Vec<Seen<'a>> {
+        let scale = self.scale().map(|of| &params.scales()[of]);
+        let there = |one: &&Seen<'_>| scale.is_none_or(|scale| one.is_at(scale));
+        sample.iter().filter(there).take(most).copied().collect()
+    }
+
+    /// The products of all pairs of some vectors that can be compared, in no order: those that are whole, and those that
+    /// were enlarged.
+    pub(super) fn products(
+        &self,
+        of: &[Seen<'_>],
+        params: &Params,
+        fresh: bool,
+        simd: Simd,
+    ) -> (Vec<i32>, Vec<f64>) {
         let parts: Vec<_> = self.parts(params, fresh).collect();
         let len = parts.iter().map(|(x, _)| x.len()).sum();
         let side = |ranges: Vec<&Range<usize>>| {
-            let cut = |vector: &&[i8]| -> Vec<i8> {
-                ranges.iter().flat_map(|range| &vector[(*range).clone()]).copied().collect()
+            let cut = |one: &Seen<'_>| -> Vec<i8> {
+                ranges.iter().flat_map(|range| &one.values[(*range).clone()]).copied().collect()
             };
             Vectors::new(of.iter().map(cut), len)
         };
         let (a, b) =
             (side(parts.iter().map(|(x, _)| x).collect()), side(parts.iter().map(|(_, y)| y).collect()));
-        let mut products = vec![];
+        let (mut products, mut enlarged) = (vec![], vec![]);
         let any = Beyond { low: 0, high: -1 };
-        product::products(simd, (&a, &b), Pairs::Upper, any, |_, _, product| products.push(product));
-        products
-    }
-
-    /// The sum of the squares of what that product adds up: its variance if signs were drawn.
-    pub(super) fn energy(&self, (a, b): Two<'_>, params: &Params, simd: Simd) -> f64 {
-        self.parts(params, false).map(|(x, y)| product::energy(simd, &a[x], &b[y])).sum::<u64>() as f64
+        product::products(simd, (&a, &b), Pairs::Upper, any, |i, j, product| {
+            match self.enlarged((of[i], of[j]), params) {
+                1.0 => products.push(product),
+                0.0 => {}
+                by => enlarged.push(f64::from(product) * by),
+            }
+        });
+        (products, enlarged)
     }
 
     /// Whether all pairs are searched by it: pairs on skewed clocks show themselves at coarse scales first.

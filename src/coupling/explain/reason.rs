@@ -66,6 +66,8 @@ pub enum Reason {
         /// Which.
         vm: Which,
     },
+    /// No time scale is whole samples of both.
+    NoScale,
     /// What they have in common is a schedule.
     Schedule {
         /// Its period, ms.
@@ -98,14 +100,16 @@ pub struct Facts {
     pub power: [f64; 2],
     /// The period of a schedule that both have, ms, if their CPU use is alike by it.
     pub schedule_ms: Option<u64>,
+    /// Whether there is a scale in which both take part.
+    pub comparable: bool,
 }
 
 impl Facts {
     /// Of a pair that was taken apart.
     pub fn new(sides: [&Side; 2], pair: &Pair, detail: &Detail) -> Self {
         let threshold = pair.nulls.significance().threshold();
-        let common = detail.scales.iter().enumerate().filter_map(|(of, scale)| match scale.periods_ms {
-            [Some(one), Some(other)] if one == other => Some((of, one)),
+        let common = detail.scales.iter().filter_map(|scale| match scale.periods_ms {
+            [Some(one), Some(other)] if one == other => Some((scale.of, one)),
             _ => None,
         });
         let alike = |of: usize| alike(&sides[0].samples[of], &sides[1].samples[of]) > threshold;
@@ -118,6 +122,7 @@ impl Facts {
             unweighted_z: detail.unweighted_z,
             power: detail.power,
             schedule_ms: common.filter(|(of, _)| alike(*of)).map(|(_, period)| period).next_back(),
+            comparable: !detail.scales.is_empty(),
         }
     }
 }
@@ -160,6 +165,9 @@ pub fn of_pair(facts: &Facts, held: bool, proposed: bool) -> Reason {
 }
 
 fn unrelated(facts: &Facts) -> Reason {
+    if !facts.comparable {
+        return Reason::NoScale;
+    }
     let steady = if facts.power[0] <= facts.power[1] { Which::A } else { Which::B };
     if facts.power.iter().any(|power| *power < LEAST_POWER) {
         Reason::Steady { vm: steady }
@@ -263,6 +271,9 @@ fn pair(reason: Reason, [a, b]: [&str; 2], facts: Option<&Facts>) -> (&'static s
                 seconds(period_ms)
             ),
         ),
+        Reason::NoScale => {
+            (NO, "their hosts sample so differently that no time scale is whole samples of both".into())
+        }
         Reason::Everybody => (NO, "they move together only when many others move too".into()),
         Reason::Nearly => (
             NO,

@@ -39,16 +39,16 @@ fn park(params: &Params) -> Vec<Side> {
 
 fn judge(sides: &[Side], (i, j): (usize, usize), params: &Params) -> (Pair, Detail) {
     let mut sums = Sums::default();
-    sides.iter().for_each(|side| sums.add(&side.scores, 1));
+    sides.iter().for_each(|side| sums.add(side.seen(&side.scores), 1, params));
     let moments = Moments::new(sums, params);
     let vectors: Vec<Arc<[i8]>> =
         sides.iter().map(|side| vector::vector((&side.scores, 1), &moments, None, params).into()).collect();
-    let sample: Vec<&[i8]> = vectors.iter().map(|vector| &**vector).collect();
-    let nulls = Nulls::new(&sample, sides.len(), params, Simd::Portable);
-    let judged = nulls.judge(&vectors[i], &vectors[j], false, params);
+    let seen: Vec<Seen<'_>> = sides.iter().zip(&vectors).map(|(side, vector)| side.seen(vector)).collect();
+    let nulls = Nulls::new(&seen, sides.len(), params, Simd::Portable);
+    let judged = nulls.judge(seen[i], seen[j], false, params);
     let pair = Pair {
         vectors: [vectors[i].clone(), vectors[j].clone()],
-        sample: vectors,
+        sample: sides.iter().zip(&vectors).map(|(side, vector)| (vector.clone(), side.grain)).collect(),
         nulls,
         skewed: false,
         judged,

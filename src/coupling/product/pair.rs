@@ -1,4 +1,4 @@
-//! One pair of vectors: their product, and its energy.
+//! One pair of vectors: their product.
 
 use crate::simd::Simd;
 
@@ -32,36 +32,6 @@ fn dot_body(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
 }
 
-/// The sum of the squares of what [`dot`] adds up: at most 2^28 times 2^17.
-pub fn energy(simd: Simd, a: &[i8], b: &[i8]) -> u64 {
-    match simd {
-        // SAFETY: `Simd` names a level only where the machine has it.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 | Simd::Vnni => unsafe { energy_avx512(a, b) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => unsafe { energy_avx2(a, b) },
-        _ => energy_body(a, b),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn energy_avx512(a: &[i8], b: &[i8]) -> u64 {
-    energy_body(a, b)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn energy_avx2(a: &[i8], b: &[i8]) -> u64 {
-    energy_body(a, b)
-}
-
-#[inline(always)]
-fn energy_body(a: &[i8], b: &[i8]) -> u64 {
-    a.iter().zip(b).map(|(&a, &b)| (i32::from(a) * i32::from(b)).pow(2) as u64).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +43,6 @@ mod tests {
             let products: Vec<i64> = a.iter().zip(&b).map(|(&a, &b)| i64::from(a) * i64::from(b)).collect();
             for simd in Simd::available() {
                 prop_assert_eq!(i64::from(dot(simd, &a, &b)), products.iter().sum::<i64>());
-                prop_assert_eq!(energy(simd, &a, &b) as i64, products.iter().map(|p| p * p).sum::<i64>());
             }
         }
     }

@@ -7,12 +7,12 @@ use differential_dataflow::Hashable;
 
 use super::division::{Groups, Place, blocks, compares};
 use super::{Found, Weighed};
-use crate::coupling::Params;
 use crate::coupling::compare::{self, Judged, Nulls, Which};
 use crate::coupling::evidence::{Ledger, Record};
 use crate::coupling::explain::{self, Pair};
 use crate::coupling::null::Null;
 use crate::coupling::search::{self, Block};
+use crate::coupling::{Params, Seen};
 use crate::dependencies::Driver;
 use crate::pipeline::Plan;
 use crate::pipeline::kept::{Change, Keeper, Kept};
@@ -65,7 +65,7 @@ impl Comparer {
         let mut sample: Vec<&Weighed> = weighed.iter().filter(|one| one.sampled).collect();
         sample.sort_by_cached_key(|one| (one.vm.hashed(), one.vm.clone()));
         sample.truncate(compare::SAMPLE);
-        let vectors: Vec<&[i8]> = sample.iter().map(|one| &*one.vector).collect();
+        let vectors: Vec<Seen<'_>> = sample.iter().map(|one| one.seen()).collect();
         let nulls = Nulls::new(&vectors, vms, &self.params, self.plan.simd);
         let first = self.ledger.is_new();
         self.control(&sample[..sample.len().min(CONTROLS)], &nulls);
@@ -102,7 +102,7 @@ impl Comparer {
         let known = self.judge(window, (a, b), before);
         let pair = Pair {
             vectors: [a.vector.clone(), b.vector.clone()],
-            sample: sample.iter().take(explain::SAMPLE).map(|one| one.vector.clone()).collect(),
+            sample: sample.iter().take(explain::SAMPLE).map(|one| (one.vector.clone(), one.grain)).collect(),
             nulls: window.nulls.clone(),
             skewed: a.host != b.host,
             judged: known.judged,
@@ -117,7 +117,7 @@ impl Comparer {
     /// Follows all pairs of a few VMs.
     fn control(&mut self, sample: &[&Weighed], nulls: &Nulls) {
         let fresh = compare::pairs(sample).map(|(a, b)| {
-            let z = nulls.fresh(&a.vector, &b.vector, 0, &self.params);
+            let z = nulls.fresh(a.seen(), b.seen(), 0, &self.params);
             ((a.vm.clone(), b.vm.clone()), z)
         });
         self.ledger.control(fresh, self.hop_s());
@@ -152,30 +152,32 @@ impl Comparer {
     /// Judges one pair by the window and by what was recorded of it before.
     fn judge(&self, window: &Window<'_>, (a, b): (&Weighed, &Weighed), before: Option<Record>) -> Known {
         let (nulls, params, hop_s) = (&window.nulls, &self.params, self.hop_s());
-        let judged = nulls.judge(&a.vector, &b.vector, a.host != b.host, params);
+        let judged = nulls.judge(a.seen(), b.seen(), a.host != b.host, params);
         let mut record = before.unwrap_or(Record::new(judged.by));
         if before.is_some() {
-            record.add(nulls.fresh(&a.vector, &b.vector, record.by, params), hop_s);
+            record.add(nulls.fresh(a.seen(), b.seen(), record.by, params), hop_s);
         }
         let windows_s = self.plan.window.panes() as f64 * hop_s;
         let unsure = record.beyond(&window.null).abs() < WORTH_KEEPING && record.by != judged.by;
-        if unsure || record.is_broken(judged.z, self.plan.window.panes() as f64) {
+        if unsure || record.is_broken(judged.plain_z, self.plan.window.panes() as f64) {
             record = Record::new(judged.by);
         }
-        let recorded = record.beyond(&window.null);
+        let times = record.seconds(hop_s) / windows_s;
+        let recorded =
+            nulls.tempered((record.beyond(&window.null), times), (a.seen(), b.seen()), record.by, params);
         let lasting = recorded.abs() > judged.z.abs();
         let (z, by) = if lasting { (recorded, record.by) } else { (judged.z, judged.by) };
         // There are many lags, and we look again every hop: what is false is nearly always of that kind.
         let threshold = nulls.significance().threshold();
         let z = if nulls.lag_ms(by) == 0 { z } else { record.tried(z, threshold, window.first) };
         let significant = z.abs() >= threshold;
-        let first = if significant { nulls.first(&a.vector, &b.vector, params) } else { None };
+        let first = if significant { nulls.first(a.seen(), b.seen(), params) } else { None };
         let found = Found {
             a: a.vm.clone(),
             b: b.vm.clone(),
             z,
             window_z: judged.z,
-            strength: compare::strength(&a.vector, &b.vector, z, self.plan.simd),
+            strength: compare::strength(a.seen(), b.seen(), z, params, self.plan.simd),
             lag_ms: nulls.lag_ms(by),
             cause: first.map(|(first, error)| (if first == Which::A { Driver::A } else { Driver::B }, error)),
             evidence_s: windows_s.max(record.seconds(hop_s)),

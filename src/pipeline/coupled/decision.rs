@@ -137,6 +137,7 @@ impl<'a> Decision<'a> {
             direct,
             cause,
             evidence_s: one.evidence_s.round() as u32,
+            asked: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::division::{Place, places};
 use super::{Scored, Weighed};
 use crate::coupling::moments::{Moments, Sums};
 use crate::coupling::voices::{self, Voter};
-use crate::coupling::{Params, compare, vector};
+use crate::coupling::{Params, Seen, compare, vector};
 use crate::simd::Simd;
 use crate::types::{HostId, VmId};
 
@@ -20,6 +20,8 @@ pub struct Voting {
     vm: VmId,
     host: Option<HostId>,
     scores: Vec<i8>,
+    /// Ticks of a sample.
+    grain: usize,
 }
 
 /// In a park of more VMs each has one vote: what one hub holds together is hardly most of it. The scores of so many
@@ -27,17 +29,18 @@ pub struct Voting {
 const MOST_VOTERS: u32 = 512;
 
 /// The sums of some scored VMs, for each of `workers`.
-pub fn sums(scored: &[Scored], workers: u64) -> Vec<Scored> {
+pub fn sums(scored: &[Scored], params: &Params, workers: u64) -> Vec<Scored> {
     let (mut park, mut hosts) = (Sums::default(), BTreeMap::<HostId, Sums>::new());
     for one in scored {
-        if let Scored::Vm { host, scores, .. } = one {
-            park.add(scores, 1);
-            host.iter().for_each(|host| hosts.entry(host.clone()).or_default().add(scores, 1));
+        if let Scored::Vm { host, scores, grain, .. } = one {
+            let seen = Seen { values: scores, grain: *grain };
+            park.add(seen, 1, params);
+            host.iter().for_each(|host| hosts.entry(host.clone()).or_default().add(seen, 1, params));
         }
     }
     let voting = |one: &Scored| match one {
-        Scored::Vm { vm, host, scores } => {
-            Some(Voting { vm: vm.clone(), host: host.clone(), scores: scores.clone() })
+        Scored::Vm { vm, host, scores, grain } => {
+            Some(Voting { vm: vm.clone(), host: host.clone(), scores: scores.clone(), grain: *grain })
         }
         Scored::Sums { .. } => None,
     };
@@ -75,8 +78,8 @@ impl Park {
         voting.sort_by_key(|voting| &voting.vm);
         let voters: Vec<Voter<'_>> = voting
             .iter()
-            .map(|Voting { host, scores, .. }| Voter {
-                scores,
+            .map(|Voting { host, scores, grain, .. }| Voter {
+                scores: Seen { values: scores, grain: *grain },
                 host: host.as_ref().and_then(|host| hosts.get(host)),
             })
             .collect();
@@ -88,7 +91,7 @@ impl Park {
 
     /// One VM's vector, for each worker that needs it.
     pub fn weigh(&self, scored: Scored, params: &Params, workers: u64) -> Vec<Weighed> {
-        let Scored::Vm { vm, host, scores } = scored else { return vec![] };
+        let Scored::Vm { vm, host, scores, grain } = scored else { return vec![] };
         let of_host = host.as_ref().and_then(|host| self.hosts.get(host));
         let vote = self.votes.get(&vm).copied().unwrap_or(1);
         let vector: Arc<[i8]> = vector::vector((&scores, vote), &self.moments, of_host, params).into();
@@ -98,7 +101,7 @@ impl Park {
         let sampled = vms as usize <= compare::SAMPLE
             || vm.hashed() < (u64::MAX / u64::from(vms)).saturating_mul(compare::SAMPLE as u64);
         let to = (0..workers).filter(|to| sampled || compared.contains(to));
-        to.map(|to| Weighed { to, vm: vm.clone(), host: host.clone(), vector: vector.clone(), sampled, vms })
-            .collect()
+        let one = Weighed { to: 0, vm, host, vector, grain, sampled, vms };
+        to.map(|to| Weighed { to, ..one.clone() }).collect()
     }
 }

@@ -2,14 +2,23 @@
 
 use super::*;
 
-const GRID: Grid = Grid { period_ms: 1000, hop_ticks: 10 };
+fn grid() -> Grid {
+    Grid { period_ms: 1000, hop_ticks: 10, scales: vec![1, 2, 5] }
+}
 
 /// VM, first tick and values of samples; reason and origin of dead letters.
 type Taken = (Vec<(String, Tick, Vec<u32>)>, Vec<(Reason, String)>);
 
+/// A message of one VM.
+fn message(t_ms: u64, period_ms: u64, cpu: &str) -> String {
+    format!(
+        r#"{{"v":1,"host":"h","t_ms":{t_ms},"period_ms":{period_ms},"vms":[{{"name":"a","cpu_ppm":{cpu}}}]}}"#
+    )
+}
+
 /// What becomes of one record that was appended at `append_ms`, after one at 100 s.
 fn take(append_ms: i64, text: &str) -> Taken {
-    let (mut intake, mut batch) = (Intake::new(GRID, 0), Batch::default());
+    let (mut intake, mut batch) = (Intake::new(grid(), 0), Batch::default());
     intake.take(&Record { topic: "s", partition: 2, offset: 6, append_ms: 100_000, bytes: b"?" }, &mut batch);
     batch.clear();
     intake
@@ -27,11 +36,6 @@ fn take(append_ms: i64, text: &str) -> Taken {
 
 #[test]
 fn each_record_has_its_rule() {
-    let message = |t_ms: u64, period_ms: u64, cpu: &str| {
-        format!(
-            r#"{{"v":1,"host":"h","t_ms":{t_ms},"period_ms":{period_ms},"vms":[{{"name":"a","cpu_ppm":{cpu}}}]}}"#
-        )
-    };
     let good = |first: Tick, values: &[u32]| (vec![("h/a".to_string(), first, values.to_vec())], vec![]);
     let bad = |reason: Reason| (vec![], vec![(reason, "s/2@7".to_string())]);
     let ten = "[1,2,2,2,2,2,2,2,2,2]";
@@ -54,14 +58,46 @@ fn each_record_has_its_rule() {
         (message(101_500, 500, "[1,2]"), bad(Reason::Unaligned)),
         (message(101_000, 500, "[1,2,3]"), bad(Reason::Unaligned)),
         (message(101_000, 300, "[1,2]"), bad(Reason::Unaligned)),
-        (message(101_000, 2000, "1"), bad(Reason::TooCoarse)),
         (message(102_000, 500, "[1,3,4,4]"), good(100, &[2, 4])),
+        // Coarser: whole ticks that a scale is made of; a sample is never late in part.
+        (message(102_000, 2000, "7"), good(100, &[7])),
+        (message(105_100, 5000, "7"), good(100, &[7])),
+        (
+            message(104_000, 2000, "[5,6,7]"),
+            (good(100, &[6, 7]).0, vec![(Reason::Late, "s/2@7, up to tick 99".into())]),
+        ),
+        (message(100_000, 5000, "7"), bad(Reason::Late)),
+        (message(102_000, 1500, "1"), bad(Reason::TooCoarse)),
+        (message(103_000, 3000, "1"), bad(Reason::TooCoarse)),
+        (message(100_000, 10_000, "1"), bad(Reason::TooCoarse)),
         ("{".into(), bad(Reason::Malformed)),
         (String::new(), bad(Reason::Malformed)),
         (" ".repeat(1 << 21), bad(Reason::TooLong)),
     ];
     for (text, want) in rows {
         assert_eq!(take(101_000, &text), want, "{}", &text[..text.len().min(200)]);
+    }
+}
+
+#[test]
+fn a_coarse_message_is_as_long_as_it_says() {
+    let (mut intake, mut batch) = (Intake::new(grid(), 0), Batch::default());
+    let list = format!("[{}]", vec!["7"; 20].join(","));
+    let text = message(105_000, 5000, &list);
+    let record = Record { topic: "s", partition: 0, offset: 0, append_ms: 105_000, bytes: text.as_bytes() };
+    intake.take(&record, &mut batch);
+    // 100 s, of which all but the open pane is late: nothing is repeated for each tick.
+    let told: Vec<_> = batch.samples.iter().map(|one| (one.first, one.grain, one.cpu_ppm.len())).collect();
+    assert_eq!(told, [(100, 5, 1)]);
+    // A host that speaks every five seconds is waited for until it has spoken past the pane's end.
+    for (append_ms, open) in [(110_900, 10), (112_000, 10), (112_001, 11)] {
+        if open == 11 {
+            let text = message(110_000, 5000, "7");
+            let record = Record { topic: "s", partition: 0, offset: 1, append_ms, bytes: text.as_bytes() };
+            intake.take(&record, &mut batch);
+        }
+        intake.idle(append_ms + AHEAD_MS);
+        assert_eq!(intake.open(), open, "{append_ms}");
     }
 }
 
@@ -80,7 +116,7 @@ fn who_is_waited_for() {
     for (host_says, open) in
         [("{", 11), (r#"{"v":1,"host":"h","t_ms":105000,"period_ms":1000,"vms":[]}"#, 10)]
     {
-        let (mut intake, mut batch) = (Intake::new(GRID, 0), Batch::default());
+        let (mut intake, mut batch) = (Intake::new(grid(), 0), Batch::default());
         for (append_ms, text) in [(105_000, host_says), (111_000, "?")] {
             let record = Record { topic: "s", partition: 0, offset: 0, append_ms, bytes: text.as_bytes() };
             intake.take(&record, &mut batch);
@@ -91,7 +127,7 @@ fn who_is_waited_for() {
 
 #[test]
 fn what_was_complete_stays_complete() {
-    let (mut intake, mut batch) = (Intake::new(GRID, 12), Batch::default());
+    let (mut intake, mut batch) = (Intake::new(grid(), 12), Batch::default());
     let text = br#"{"v":1,"host":"h","t_ms":101000,"period_ms":1000,"vms":[{"name":"a","cpu_ppm":1}]}"#;
     intake.take(&Record { topic: "s", partition: 0, offset: 0, append_ms: 101_000, bytes: text }, &mut batch);
     assert_eq!((intake.open(), batch.dead[0].1, batch.dead[0].0.reason), (12, 12, Reason::Late));

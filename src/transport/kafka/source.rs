@@ -1,4 +1,5 @@
-//! One worker's partitions of the samples: read by hand, without a group, and without ever waiting.
+//! One worker's partitions of the samples, or of what is told beside them: read by hand, without a group, and without ever
+//! waiting.
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +15,16 @@ use super::client::{Client, ClientError};
 use super::nudge;
 use super::probe::{Answer, Probe};
 use super::trouble::Context;
-use crate::transport::intake::{Intake, Record};
+use crate::transport::intake::{Intake, Record, Take};
+use crate::transport::told::Tellings;
 
 pub use crate::transport::intake::{Batch, Grid};
 
 /// How long a broker may take for one request at the start.
 const REQUEST: Duration = Duration::from_secs(30);
+
+/// How soon a partition without a leader is asked again.
+const HEADLESS: Duration = Duration::from_millis(100);
 
 /// The most records that are read at a time: 2,000 messages of 30 VMs are 60,000 samples, 6 ms of work, and
 /// 10 MB.
@@ -110,10 +115,16 @@ pub enum SourceError {
     Thread(#[from] io::Error),
 }
 
-/// One worker's partitions.
-pub struct Source {
+/// One worker's partitions of the samples.
+pub type Source = Reader<Intake>;
+
+/// The partitions of what is told beside samples.
+pub type Hearer = Reader<Tellings>;
+
+/// One worker's partitions, each taken in by a `T`.
+pub struct Reader<T> {
     // The first to go: what is below may only be closed after it.
-    partitions: Vec<Partition>,
+    partitions: Vec<Partition<T>>,
     probe: Probe,
     consumer: Arc<BaseConsumer<Context>>,
     topic: String,
@@ -128,7 +139,7 @@ pub struct Source {
     first: usize,
 }
 
-struct Partition {
+struct Partition<T> {
     number: i32,
     queue: PartitionQueue<Context>,
     /// The offset that is read next.
@@ -138,10 +149,10 @@ struct Partition {
     /// Whether there was nothing when it was looked at last, and how often the brokers have said since that there is.
     dry: bool,
     still: u32,
-    intake: Intake,
+    intake: T,
 }
 
-impl Source {
+impl<T: Take> Reader<T> {
     /// Opens those of the partitions of `topic` that fall to `worker` of `workers`, each from the first
     /// record that was appended at or after `from_ms`; without it from the first there is. Waits up to 30 s
     /// for each answer of the brokers.
@@ -154,14 +165,14 @@ impl Source {
         (worker, workers): (usize, usize),
         grid: Grid,
         from_ms: Option<i64>,
-    ) -> Result<Source, SourceError> {
+    ) -> Result<Self, SourceError> {
         let consumer: Arc<BaseConsumer<Context>> = Arc::new(client.consumer(&PROPERTIES)?);
         let failed = |error| SourceError::Client(client.failed(&format!("read the topic {topic}"), error));
         let known = count(&consumer, topic, client)?;
         let mine: Vec<i32> = share(0..known, worker, workers).collect();
         let begins = begins(&consumer, topic, &mine, from_ms).map_err(failed)?;
         let probe = Probe::start(consumer.clone(), topic)?;
-        let mut source = Source {
+        let mut source = Reader {
             partitions: vec![],
             probe,
             consumer,
@@ -230,7 +241,7 @@ impl Source {
 
     /// Some records of the partition at `at`, until its open pane is past `last`; gives their bytes.
     fn turn(&mut self, at: usize, last: u64, batch: &mut Batch) -> Result<usize, SourceError> {
-        let Source { partitions, topic, consumer, .. } = self;
+        let Reader { partitions, topic, consumer, .. } = self;
         let Partition { number, queue, next, intake, dry, .. } = &mut partitions[at];
         let (partition, mut bytes) = (*number, 0);
         for _ in 0..TURN {
@@ -320,7 +331,7 @@ impl Source {
             // Before it is assigned: from then on nothing of it comes in the common queue.
             let queue = self.consumer.split_partition_queue(&self.topic, number);
             let queue = queue.ok_or(KafkaError::ClientCreation("a partition has no queue".into()))?;
-            let intake = Intake::new(self.grid, self.open);
+            let intake = T::new(self.grid.clone(), self.open);
             self.partitions.push(Partition { number, queue, next, end: next, dry: false, still: 0, intake });
         }
         if begins.is_empty() { Ok(()) } else { self.consumer.incremental_assign(&list) }
@@ -380,14 +391,14 @@ pub(super) fn begins(
     let mut times = TopicPartitionList::new();
     // The ends before the times: what is appended in between is then found by its time.
     for &number in partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, number, REQUEST)?;
+        let (low, high) = led(|| consumer.fetch_watermarks(topic, number, REQUEST))?;
         begins.push((number, if from_ms.is_some() { high } else { low }));
         times.add_partition_offset(topic, number, Offset::Offset(from_ms.unwrap_or(0).max(0)))?;
     }
     if from_ms.is_none() || partitions.is_empty() {
         return Ok(begins);
     }
-    for found in consumer.offsets_for_times(times, REQUEST)?.elements() {
+    for found in led(|| consumer.offsets_for_times(times.clone(), REQUEST))?.elements() {
         found.error()?;
         // Another answer is the end: nothing so young was there.
         if let Offset::Offset(offset) = found.offset() {
@@ -395,6 +406,20 @@ pub(super) fn begins(
         }
     }
     Ok(begins)
+}
+
+/// What a partition answers, of a topic that is there: one that has just been made has no leader for a moment.
+fn led<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let headless = [Code::UnknownPartition, Code::LeaderNotAvailable];
+    for _ in 0..REQUEST.as_millis() / HEADLESS.as_millis() {
+        match ask() {
+            Err(error) if error.rdkafka_error_code().is_some_and(|code| headless.contains(&code)) => {
+                std::thread::sleep(HEADLESS);
+            }
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// Up to where the consumer has gone, what it does not hand out (the marks of transactions) included.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::transport::told::VALID_MS;
 use crate::transport::wire::MAX_MESSAGE_BYTES;
 
 /// The topics' names, and what an operator decides about them.
@@ -134,7 +135,7 @@ pub fn wanted(topics: &Topics, length: Duration, hop: Duration, brokers: usize) 
     // less is kept than this.
     let samples_ms = (2 * length + hop + topics.outage).as_millis() as i64;
     // Who comes back after a week's holiday still sees what happened.
-    let told_ms = samples_ms.max(7 * DAY_MS);
+    let told_ms = samples_ms.max(VALID_MS);
     let kinds = [
         deleted(samples_ms),
         compacted(),

@@ -46,7 +46,7 @@ fn drain(bytes: &[u8], piece: usize, options: Options) -> Option<Told> {
     let source = Pieces { rest: io::Cursor::new(bytes.to_vec()), piece };
     let mut trace = Trace::from_reader(Box::new(source), Path::new("fuzz"), options).ok()?;
     assert!((1..=DAY_MS).contains(&trace.period_ms()));
-    let (mut out, mut next) = (Batch::default(), HashMap::<(VmId, HostId), Tick>::new());
+    let (mut out, mut next) = (Batch::default(), HashMap::<(VmId, HostId, usize), Tick>::new());
     let (mut from, mut watermark) = (0, None);
     let cut_off = loop {
         let progress = trace.read(&mut out);
@@ -56,9 +56,9 @@ fn drain(bytes: &[u8], piece: usize, options: Options) -> Option<Told> {
         for run in &out.samples[from..] {
             assert!((1..=RUN_TICKS).contains(&run.cpu_ppm.len()));
             assert!(run.cpu_ppm.iter().all(|&ppm| ppm <= MAX_CPU_PPM));
-            let next = next.entry((run.vm.clone(), run.host.clone())).or_insert(Tick::MIN);
+            let next = next.entry((run.vm.clone(), run.host.clone(), run.grain)).or_insert(Tick::MIN);
             assert!(*next <= run.first, "a tick of a VM comes once, in order");
-            *next = run.first + run.cpu_ppm.len() as Tick;
+            *next = run.end();
         }
         from = out.samples.len();
         match progress {

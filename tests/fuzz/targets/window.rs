@@ -6,7 +6,7 @@
 use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
 use lwt::simd::Simd;
 use lwt::types::{HostId, MAX_CPU_PPM, Reason};
-use lwt::window::{Params, Shape, Status, View, VmWindow};
+use lwt::window::{Params, Run, Shape, Status, View, VmWindow};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -22,7 +22,7 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 enum Step {
     /// Near the window: `first` counts from the origin.
-    Push { host: bool, first: i16, values: Vec<Value> },
+    Push { host: bool, first: i16, grain: u8, values: Vec<Value> },
     /// Anywhere, the ends of time included.
     PushAnywhere { first: i64, value: u32 },
     Close { panes: u8 },
@@ -75,6 +75,7 @@ fn check(vm: &VmWindow, params: &Params, status: Status) {
     if let Status::Partial { missing_ticks } = status {
         assert!((params.max_missing_ticks() + 1..params.length()).contains(&missing_ticks));
     }
+    assert!(params.hop().is_multiple_of(vm.grain()), "no pane cuts a sample");
     for (at, &scale) in params.scales().iter().enumerate() {
         let Some(view) = vm.view(at) else { continue };
         check_view(&view, params, scale);
@@ -87,12 +88,12 @@ fuzz_target!(|input: Input| {
     let mut closed = i64::from(input.closed);
     let mut vms: Vec<VmWindow> = levels.iter().map(|_| VmWindow::new(closed)).collect();
     for step in &input.steps {
-        let (host, first, values) = match step {
-            Step::Push { host, first, values: coded } => {
+        let (host, first, grain, values) = match step {
+            Step::Push { host, first, grain, values: coded } => {
                 let name = if *host { "a" } else { "b" };
-                (name, params.pane_start(0) + i64::from(*first), values(coded))
+                (name, params.pane_start(0) + i64::from(*first), usize::from(*grain % 20), values(coded))
             }
-            Step::PushAnywhere { first, value } => ("a", *first, vec![*value; 2]),
+            Step::PushAnywhere { first, value } => ("a", *first, 1, vec![*value; 2]),
             Step::Close { panes } => {
                 closed += i64::from(*panes);
                 let close = |(vm, &simd): (&mut VmWindow, &Simd)| vm.close(&params, closed, simd);
@@ -105,7 +106,8 @@ fuzz_target!(|input: Input| {
             }
         };
         for vm in &mut vms {
-            let refused = vm.push(&params, &HostId::new(host), first, &values);
+            let run = Run { first, grain, cpu_ppm: &values };
+            let refused = vm.push_run(&params, &HostId::new(host), run);
             assert!(refused.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start));
             for part in refused.iter().filter(|part| part.reason == Reason::Implausible) {
                 assert!(values[part.range.clone()].iter().all(|&x| x > MAX_CPU_PPM));

@@ -11,6 +11,7 @@ SCHEDULER = sys.argv[1]
 VERSION = [open('/sys/hypervisor/version/' + part).read().strip() for part in ('major', 'minor')]
 sys.path.insert(0, '/usr/lib/xen-%s.%s/lib/python' % tuple(VERSION))
 from xen.lowlevel import xc  # noqa: E402
+from agent import Agent  # noqa: E402
 
 HYPERVISOR = xc.xc()
 
@@ -47,16 +48,30 @@ class ByHand(threading.Thread):
         return c0 + (c1 - c0) * (t - t0) / (t1 - t0)
 
 
-def collect(source, seconds, meanwhile=lambda: None, period=None):
-    """Samples {name: {end in ms: cores}} of a collector that runs for a while, and what it said."""
+def collect(source, messages, meanwhile=lambda: None, period=None):
+    """Samples {name: {end in ms: cores}} of a collector that runs until it has sent so many messages, after that has been done,
+    and what it said. How long it takes to begin depends on what else this emulated host does."""
     command = ['/root/lwt', 'collect', '--source', source, '--host', 'xen1', '--dry-run']
     command += ['--period', period] if period else []
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines, said = [], []
+    reads = [threading.Thread(target=lambda pipe=pipe, to=to: to.extend(iter(pipe.readline, '')), daemon=True)
+             for pipe, to in ((child.stdout, lines), (child.stderr, said))]
+    [read.start() for read in reads]
+
+    def wait(more):
+        wanted, until = len(lines) + more, time.time() + 120
+        while len(lines) < wanted:
+            assert time.time() < until and child.poll() is None, (len(lines), ''.join(said))
+            time.sleep(0.1)
+
+    wait(1)
     meanwhile()
-    time.sleep(seconds)
+    wait(messages)
     child.terminate()
-    out, said = child.communicate()
-    assert child.returncode == 0, said
+    [read.join() for read in reads]
+    out, said = ''.join(lines), ''.join(said)
+    assert child.wait() == 0, said
     samples, overhead = {}, 0
     for line in out.splitlines():
         message = json.loads(line)
@@ -85,7 +100,7 @@ def cores(domain, seconds):
 def compare(source, period_s, limit):
     hand = ByHand()
     hand.start()
-    samples, said = collect(source, 15, period='%dms' % (period_s * 1000))
+    samples, said = collect(source, 12, period='%dms' % (period_s * 1000))
     hand.on = False
     for name in ('web', 'db'):
         off, seen, told_s, hand_s = [], samples[name], 0, 0
@@ -119,24 +134,60 @@ def caps_hold():
     command = ['xl', 'sched-' + SCHEDULER]
     run('domu', 'up', 'burn', 'fixed=80')
     domain = number('burn')
-    time.sleep(4)
+    time.sleep(10)
 
-    def cap(said):
-        assert run(*command, '-d', str(domain), '-c', said) == ''
-        row = run(*command, '-d', str(domain)).splitlines()[-1].split()
-        assert row == ['burn', str(domain), '256', said], row
+    def cap():
+        name, number_, weight, cap = run(*command, '-d', str(domain)).splitlines()[-1].split()
+        assert (name, number_, weight) == ('burn', str(domain), '256')
+        return int(cap)
+
+    def capped_to(said):
+        assert run(*command, '-d', str(domain), '-c', said) == '' and cap() == int(said)
         return cores(domain, 6)
 
-    free, capped, again = cores(domain, 6), cap('20'), cap('0')
-    print('%s: free %.3f cores, capped at 20 %%: %.3f, restored: %.3f' % (SCHEDULER, free, capped, again))
+    free, capped, again = cores(domain, 6), capped_to('20'), capped_to('0')
+    print('%s, by hand: free %.3f cores, capped at 20 %%: %.3f, restored: %.3f' % (SCHEDULER, free, capped, again), flush=True)
     assert free > 0.5 and capped < 0.23 and again > 0.5
+    agent_caps(domain, cap)
     run('domu', 'down', 'burn')
+
+
+def agent_caps(domain, cap):
+    """Our agent caps it as a signed command says, and puts back what was there; so does its keeper when it is killed."""
+    vm = next(line.split()[0] for line in run('xl', 'vm-list').splitlines() if line.split()[1] == str(domain))
+    agent = Agent('/root/lwt', 'xen1', 'burn', '/root/state', ['actuator=' + SCHEDULER])
+    asked = agent.ask(vm, 0.3, 5000, '10')
+    told = agent.done(asked, 'applied', 30)
+    set_, got = cap(), cores(domain, 3)
+    agent.done(asked, 'lifted', 30)
+    after = cap()
+    print('%s, the agent: it used %.3f cores, was capped to %.3f (%d %%) and got %.3f; afterwards the cap is %d' % (
+        SCHEDULER, told['used_ppm'] / 1e6, told['cap_ppm'] / 1e6, set_, got, after), flush=True)
+    assert set_ > 0 and abs(set_ * 1e4 - told['cap_ppm']) <= 1e4 and got < set_ / 100 * 1.15 and after == 0
+    asked = agent.ask(vm, 0.3, 5000, '11')
+    agent.done(asked, 'applied', 30)
+    assert cap() > 0
+    agent.child.kill()
+    killed = time.time()
+    while cap() > 0:
+        assert time.time() < killed + 30, 'the keeper does not put it back'
+        time.sleep(0.2)
+    print('%s: the agent is killed: the keeper puts the cap back after %.1f s' % (SCHEDULER, time.time() - killed), flush=True)
+
+
+def booted(*names):
+    """A guest that boots uses all it gets."""
+    for name in names:
+        until = time.time() + 600
+        while cores(number(name), 2) > 0.6:
+            assert time.time() < until, name
 
 
 assert run('xl', 'info', 'xen_scheduler').strip() == SCHEDULER
 run('domu', 'up', 'web', 'seed=1', 'slot=3', 'max=20')
 run('domu', 'up', 'db', 'fixed=15')
-time.sleep(5)
+booted('web', 'db')
+print('the guests are up', flush=True)
 # Our program counts the same; xentop's percentages have one decimal, and end when it has written them.
 compare('xen', 0.1, 0.1)
 compare('xen', 1, 0.05)

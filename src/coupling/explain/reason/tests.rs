@@ -11,6 +11,7 @@ const FACTS: Facts = Facts {
     unweighted_z: 1.0,
     power: [0.8, 0.7],
     schedule_ms: None,
+    comparable: true,
 };
 
 #[test]
@@ -39,6 +40,7 @@ fn pairs() {
         (Facts { unweighted_z: 9.0, ..FACTS }, false, false, Reason::Everybody),
         (Facts { recorded_z: 4.0, ..FACTS }, false, false, Reason::Nearly),
         (FACTS, false, false, Reason::Nothing),
+        (Facts { comparable: false, ..capped }, false, false, Reason::NoScale),
     ] {
         assert_eq!(of_pair(&facts, held, proposed), reason, "{facts:?} {held} {proposed}");
     }
