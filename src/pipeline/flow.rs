@@ -16,8 +16,7 @@ use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 
 use super::asked::amended;
 use super::clustered;
-
-use super::coupled::{self};
+use super::coupled;
 use super::kept::{Change, Keeper, Kept, of_names};
 use super::operators::{Out, Records, Timed, apart, per_window};
 use super::pairs::held_pairs;

@@ -112,6 +112,10 @@ impl Prometheus {
         // Of 1.0: nothing is sent in chunks.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address).unwrap();
         stream.read_to_string(&mut answer).unwrap();
+        // Until it has read its own files, it says so, and not in JSON.
+        if answer.starts_with("HTTP/1.0 503") {
+            return vec![];
+        }
         let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         let point = |point: &Value| {
             let t_ms = (point[0].as_f64().unwrap() * 1000.0).round() as i64;
