@@ -151,7 +151,7 @@ fn many_vms_are_clustered_by_all_workers_as_by_one() {
     let method = Method::Kmeans { order: Order::Fixed(40), fit: Fit::YuleWalker, cluster };
     let random = |vm: u64, first: Tick| {
         let cpu_ppm = (first..first + 20).map(|t| (1e6 * noise(vm, t)) as u32).collect();
-        Samples { vm: VmId::new(vm.to_string()), host: HostId::new("h"), first, cpu_ppm }
+        Samples { vm: VmId::new(&vm.to_string()), host: HostId::new("h"), first, grain: 1, cpu_ppm }
     };
     let pane = |first: Tick| ((0..1_000).map(|vm| random(vm, first)).collect(), first + 20);
     let (windows, _) = run_all(&plan(method, Shape::new(60, 20, 40)), (0..5).map(|i| pane(20 * i)).collect());

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::common::kafka::{broker, unique};
