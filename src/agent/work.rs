@@ -17,6 +17,7 @@ use crate::perturb::command::{Command, CommandError, VERSION};
 use crate::perturb::journal::{Cap, Entry, How};
 use crate::perturb::lately::Lately;
 use crate::perturb::orders::{Order, Step, steps};
+use crate::perturb::record::Record;
 use crate::perturb::report::{Done, Report};
 use crate::perturb::rules::{Rules, Situation};
 use crate::types::{HostId, VmId};
@@ -143,8 +144,12 @@ impl Work {
     pub fn command(&mut self, bytes: &[u8]) {
         let command = match Command::verify(bytes, &self.setup.trusted) {
             Ok(command) => command,
-            // Our own words, and those of other agents, come back to us.
-            Err(CommandError::Malformed(_)) if serde_json::from_slice::<Report>(bytes).is_ok() => return,
+            // Our own words come back to us, and we read what other agents say, and what was learned.
+            Err(CommandError::Malformed(_))
+                if matches!(Record::read(bytes), Ok(Record::Report(_) | Record::Verdict(_))) =>
+            {
+                return;
+            }
             Err(error) => return self.suspect(&error),
         };
         if command.host != self.setup.host {

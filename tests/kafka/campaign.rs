@@ -100,5 +100,6 @@ fn check_reports(records: &[(i32, String, Option<Vec<u8>>)]) {
         }
     }
     println!("{applied} caps, all lifted");
-    assert!(applied >= 24 && applied == lifted, "{applied} {lifted}");
+    // Twelve blocks of each client; two of them may share a cap.
+    assert!(applied >= 12 && applied == lifted, "{applied} {lifted}");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::common::kafka::{Broker, broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
-use crate::world::{alone, client, now_ms};
+use crate::world::{client, now_ms};
 
 const USER: &str = "carol";
 
@@ -129,7 +129,6 @@ static WINDOWS: LazyLock<Windows> = LazyLock::new(|| Windows { length_ms: 20_000
 
 #[test]
 fn who_lacks_a_right_is_told_which() {
-    let _alone = alone();
     let Some(broker) = broker() else { return };
     let (client, log) = (client(broker), unique("rights"));
     let fleet = Fleet { vms: 24, period_ms: 100, partitions: 2, grain: 1 };

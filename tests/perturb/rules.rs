@@ -3,7 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
+use lwt::perturb::record::Verdict;
 use lwt::perturb::report::Done;
+use lwt::perturb::verdict::{Judgement, Open};
+use lwt::types::VmId;
 
 use crate::agent::{Agent, command, key, rules};
 use crate::common::lwt;
@@ -98,6 +101,13 @@ fn what_the_rules_do_not_allow_is_refused() {
         let why = refusal(&mut agent, vm, serial);
         assert!(why.contains(want), "{why}");
     }
+    // What was learned, and what others did, comes on the same topic, and is no command.
+    let learned = Judgement::open(Open::Noise);
+    let learned = Verdict::new(VmId::new("h/vm0"), VmId::new("h/vm1"), 0.01, learned, 5);
+    agent.tell(&serde_json::to_vec(&learned).unwrap());
+    agent.tell(&serde_json::to_vec(&agent.reports[0].clone()).unwrap());
+    agent.listen(Duration::from_millis(300));
+    assert_eq!(agent.said(), "");
     // Who is not trusted is not even answered.
     agent.reports.clear();
     agent.tell(&command(0, "10").sign(&key(2)).unwrap());

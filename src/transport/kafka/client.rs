@@ -169,7 +169,11 @@ impl Client {
             Code::ClusterAuthorizationFailed,
             Code::TransactionalIdAuthorizationFailed,
         ];
-        if source.rdkafka_error_code().is_some_and(|code| denied.contains(&code)) {
+        let code = match &source {
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        if code.is_some_and(|code| denied.contains(&code)) {
             return ClientError::Denied { brokers, who: self.who(), what };
         }
         ClientError::Failed { brokers, what, source: Box::new(source) }
