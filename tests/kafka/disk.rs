@@ -62,7 +62,7 @@ fn a_broker_whose_disk_is_full_is_waited_for() {
     let broker: &'static Broker = Box::leak(Box::new(broker));
     let (client, log) = (client(broker), unique("full"));
     let fleet = Fleet { vms: 24, period_ms: 100, partitions: 2, grain: 1 };
-    let windows = Windows { length_ms: 20_000, hop_ms: 1_000 };
+    let windows = Windows { length_ms: 30_000, hop_ms: 1_000 };
     let pipeline = Pipeline::new(broker, &log, fleet, windows);
     let done = Arc::new(AtomicBool::new(false));
     let sender = fleet.send(broker, log.clone(), done.clone());
@@ -72,7 +72,8 @@ fn a_broker_whose_disk_is_full_is_waited_for() {
     pipeline.wait_for(&client, pipeline.due(now_ms() + judged_ms));
     let full_ms = now_ms();
     disk.fill();
-    thread::sleep(Duration::from_secs(15));
+    // Shorter than a window: of one in which nobody said anything nothing is said.
+    thread::sleep(Duration::from_secs(8));
     assert!(running[0].try_wait().unwrap().is_none(), "it waits");
     disk.free();
     // It has ended by itself; if not, it would not write to this disk again.

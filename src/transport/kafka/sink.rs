@@ -1,6 +1,7 @@
 //! Records -> Kafka, a transaction at a time: all of them are seen, or none.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -172,9 +173,11 @@ impl Sink {
         if added.is_ok() && offsets.count() > 0 {
             let _ = self.reader.commit(&offsets, CommitMode::Async);
         }
-        // Hears the answers to what was said before.
-        while self.reader.poll(Duration::ZERO).is_some() {}
-        if let Some(error) = self.reader.context().take_uncommitted() {
+        // Hears the answers to what was said before, or that the group's coordinator gives none.
+        let heard = iter::from_fn(|| self.reader.poll(Duration::ZERO)).filter_map(Result::err);
+        let denied = |error: &KafkaError| error.rdkafka_error_code() == Some(Code::GroupAuthorizationFailed);
+        let denied = heard.filter(denied).last();
+        if let Some(error) = self.reader.context().take_uncommitted().or(denied) {
             let what = format!("commit offsets of the group {}", self.id);
             tracing::warn!("tools that show lag see nothing: {}", self.client.failed(&what, error));
         }

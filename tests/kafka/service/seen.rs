@@ -43,22 +43,29 @@ pub fn logged(command: &mut Command) -> (Running, Log) {
     (Running(child), log)
 }
 
-/// What `find` finds, for at most a minute.
-pub fn wait<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
+/// What `find` finds within a minute.
+fn found<T>(find: impl Fn() -> Option<T>) -> Option<T> {
     let until_ms = now_ms() + 60_000;
     loop {
         if let Some(found) = find() {
-            return found;
+            return Some(found);
         }
-        assert!(now_ms() < until_ms, "{what}");
-        thread::sleep(Duration::from_millis(50));
+        if now_ms() >= until_ms {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// The same; `what` is wrong if there is nothing.
+pub fn wait<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
+    found(find).unwrap_or_else(|| panic!("{what}"))
 }
 
 /// The first logged object with this message.
 pub fn said(log: &Log, message: &str) -> Value {
     let find = || log.lock().unwrap().iter().find(|line| line["message"] == message).cloned();
-    wait(&format!("{message:?} is never logged: {log:?}"), find)
+    found(find).unwrap_or_else(|| panic!("{message:?} is never logged: {:?}", log.lock().unwrap()))
 }
 
 /// The status and the body of an answer; none if nobody answers.
