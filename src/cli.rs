@@ -41,7 +41,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   lwt demo                                   a simulated datacenter, analysed live
   xentop -b -f -d 1 -i 900 | lwt analyze -   15 minutes of this Xen host
-  lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
+  lwt analyze trace.csv --format svg > map.svg";
 
 #[derive(Subcommand)]
 enum Command {

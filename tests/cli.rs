@@ -62,3 +62,22 @@ fn replay() {
         }
     }
 }
+
+/// The graph as a picture: the same bytes with any number of workers.
+#[test]
+fn pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.csv");
+    let lwt = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    let trace = trace.to_str().unwrap();
+    lwt(&["simulate", "--vms", "16", "--seconds", "480", "--seed", "5", "--output", trace]);
+    for (format, begins) in [("svg", &b"<svg xmlns="[..]), ("png", b"\x89PNG\r\n")] {
+        let picture = lwt(&["analyze", trace, "--format", format]);
+        assert!(picture.starts_with(begins), "{format}");
+        assert_eq!(picture, lwt(&["analyze", trace, "--format", format, "--workers", "4"]), "{format}");
+    }
+}

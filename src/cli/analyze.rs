@@ -21,6 +21,7 @@ use crate::evaluate::{self, Score, Truth};
 use crate::perturb::merge;
 use crate::perturb::record::Verdict;
 use crate::pipeline::{Plan, Summary};
+use crate::report::{self, Graph};
 use crate::simd::Simd;
 use crate::transport::wire;
 use crate::types::{DeadLetter, Reason};
@@ -92,7 +93,7 @@ const EXAMPLES: &str = "Examples:
   lwt analyze trace.csv --window auto
   lwt analyze trace.csv --format json --each-window > result.json
   lwt analyze trace.csv --engine kmeans --order 45 --clusters 14
-  lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
+  lwt analyze trace.csv --format svg > map.svg";
 
 /// What is printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,8 +102,12 @@ pub enum Format {
     Table,
     /// One object a line; the last one is the final state.
     Json,
-    /// For Graphviz.
+    /// The graph, for Graphviz.
     Dot,
+    /// The graph, drawn.
+    Svg,
+    /// The graph, drawn in pixels.
+    Png,
 }
 
 /// In the usual windows of 5 minutes rarer samples are fewer than the 30 that are needed (scrapes of a monitoring
@@ -278,7 +283,9 @@ impl<'a> Analysis<'a> {
         }
         match self.args.format {
             Format::Json => output::json(&outcome, None, out)?,
-            Format::Dot => output::dot(state, out)?,
+            Format::Dot => out.write_all(report::dot(&Graph::of(state)).as_bytes())?,
+            Format::Svg => out.write_all(report::svg(&Graph::of(state)).as_bytes())?,
+            Format::Png => out.write_all(&report::png(&Graph::of(state))?)?,
             Format::Table => output::table(&outcome, out)?,
         }
         if self.args.format == Format::Table {
