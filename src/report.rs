@@ -3,17 +3,27 @@
 //! Pure, and a function of its arguments alone: the same results give the same bytes. Names of VMs are hostile input: they
 //! are escaped wherever they are written, and nothing that a page or picture holds is fetched from elsewhere.
 
+mod chart;
 mod chosen;
+mod components;
 mod dot;
 mod drawing;
 mod graph;
+mod html;
 mod layout;
+mod matrix;
+mod orders;
+mod page;
 mod raster;
+mod recorded;
 mod tone;
 
 pub use dot::dot;
 pub use graph::Graph;
+pub use orders::by_order;
+pub use page::{Report, page};
 pub use raster::PngError;
+pub use recorded::{MAX_ORDER, RECORDED_VMS, Recent, Recorded, wanted};
 
 use drawing::Drawing;
 

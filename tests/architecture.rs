@@ -26,7 +26,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("agent", &["collect", "perturb", "types"]),
     ("evaluate", &["types"]),
     ("simulate", &["types"]),
-    ("report", &["dependencies", "transport", "types"]),
+    ("report", &["cluster", "dependencies", "evaluate", "model", "simd", "transport", "types", "window"]),
     (
         "pipeline",
         &["cluster", "coupling", "dependencies", "model", "perturb", "simd", "transport", "types", "window"],
@@ -63,7 +63,7 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Each outside crate, with the modules (and what is below them) that may name it.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
-    ("base64", &["transport::kafka::token", "transport::prometheus"]),
+    ("base64", &["report::html", "transport::kafka::token", "transport::prometheus"]),
     ("axum", &["serve"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
@@ -78,7 +78,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("jiff", &["cli", "collect", "config", "events", "serve::ask"]),
     ("memchr", &["collect", "transport"]),
-    ("nalgebra", &["coupling", "model"]),
+    ("nalgebra", &["coupling", "model", "report::components"]),
+    ("plotters", &["report::chart"]),
     ("prometheus_client", &["metrics"]),
     ("rand", &["cluster", "perturb::code", "perturb::lots", "perturb::plan", "simulate"]),
     ("rand_chacha", &["cluster", "perturb::code", "perturb::lots", "perturb::plan", "simulate"]),
@@ -108,6 +109,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "serde_json",
         &["agent", "cli", "evaluate", "events", "perturb", "pipeline", "serve", "simulate", "transport"],
     ),
+    ("sha2", &["report::html"]),
     ("signal_hook", &["cli"]),
     ("statrs", &["coupling", "perturb::response"]),
     ("strsim", &["cli", "config"]),

@@ -81,3 +81,37 @@ fn pictures() {
         assert_eq!(picture, lwt(&["analyze", trace, "--format", format, "--workers", "4"]), "{format}");
     }
 }
+
+/// The report: one file, the same bytes with any number of workers, and nothing is fetched.
+#[test]
+fn report() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (trace, truth) = (file("trace.csv"), file("truth.csv"));
+    let lwt = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    let size = ["--vms", "16", "--seconds", "480", "--seed", "5"];
+    lwt(&[&["simulate", "--truth", &truth, "--output", &trace][..], &size].concat());
+    let report = |name: &str, more: &[&str]| {
+        let path = file(name);
+        let said = lwt(&[&["analyze", &trace, "--truth", &truth, "--report", &path][..], more].concat());
+        assert_eq!(said, lwt(&[&["analyze", &trace, "--truth", &truth][..], more].concat()));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let html = report("one.html", &[]);
+    assert_eq!(html, report("four.html", &["--workers", "4"]));
+    for text in [
+        "Content-Security-Policy",
+        "CPU use of members of e1",
+        "Correlation of 16 VMs",
+        "engine.fdr",
+        "Accuracy and F1",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
+    assert!(!html.contains("<script") && !html.contains("engine.clusters"));
+    assert!(report("kmeans.html", &["--engine", "kmeans"]).contains("engine.clusters"));
+}

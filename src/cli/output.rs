@@ -185,7 +185,7 @@ fn ensembles(outcome: &Outcome<'_>) -> Table {
 
 /// How sure each ensemble is: of clusters, the mean silhouette of the members; else the mean confidence of
 /// the pairs.
-fn sureness<'a>(
+pub fn sureness<'a>(
     outcome: &Outcome<'a>,
     ensembles: &[(&'a Ensemble, Vec<&VmId>)],
 ) -> BTreeMap<&'a Ensemble, f64> {

@@ -132,6 +132,11 @@ pub fn escaped(text: &str) -> String {
 }
 
 impl Drawing {
+    /// The picture as a part of a page; `about` says what it shows to those who do not see it.
+    pub fn svg(&self, about: &str) -> String {
+        self.written(about, "")
+    }
+
     /// The picture as a file.
     pub fn svg_file(&self, about: &str) -> String {
         let (w, h, paper) = (self.width, self.height, tone::PAPER.hex());

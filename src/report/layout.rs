@@ -327,7 +327,7 @@ mod tests {
         let names: Vec<String> = (1..=300).map(|i| format!("e{i}")).collect();
         let sizes: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 7)).collect();
         let (drawing, notes) = picture(&graph(&sizes, 0), 200);
-        let bytes = drawing.svg_file("").len();
+        let bytes = drawing.svg("").len();
         assert!(bytes < 200_000, "{bytes}");
         assert!(notes.iter().any(|note| note.starts_with("Of 300 ensembles the 29 largest")), "{notes:?}");
         assert!(notes.iter().any(|note| note.starts_with("1900 VMs")), "{notes:?}");
