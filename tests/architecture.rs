@@ -67,6 +67,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["serve"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("comfy_table", &["cli", "evaluate"]),
     ("crc32fast", &["perturb::journal", "transport::spool"]),
     ("csv_core", &["evaluate", "transport"]),

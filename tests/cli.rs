@@ -24,6 +24,20 @@ fn completions() {
     }
 }
 
+/// Every command has a page, with its examples.
+#[test]
+fn manual() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).arg("man").arg(&pages).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    for command in ["analyze", "run", "perturb-plan", "topics-create", "man"] {
+        let page = std::fs::read_to_string(pages.join(format!("lwt-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS") && page.contains("Example"), "{command}: {page}");
+    }
+    assert!(pages.join("lwt.1").exists() && !pages.join("lwt-perturb-keeper.1").exists());
+}
+
 /// The keys with their defaults are a pipeline file.
 #[test]
 fn keys() {
