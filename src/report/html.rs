@@ -59,7 +59,8 @@ impl Html {
         let key: String = key.iter().map(entry).collect();
         let key = if key.is_empty() { key } else { format!("<ul class=\"key\">{key}</ul>\n") };
         let caption = plain(caption);
-        self.0 += &format!("<figure>\n{svg}</figure>\n{key}<figcaption>{caption}</figcaption>\n");
+        self.0 +=
+            &format!("<figure tabindex=\"0\">\n{svg}</figure>\n{key}<figcaption>{caption}</figcaption>\n");
     }
 
     /// A table; columns that begin with `#` hold numbers.
@@ -67,7 +68,7 @@ impl Html {
         let class = |i: usize| {
             if columns.get(i).is_some_and(|name| name.starts_with('#')) { " class=\"n\"" } else { "" }
         };
-        self.0 += "<div class=\"wide\"><table>\n<thead><tr>";
+        self.0 += "<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>";
         for (i, name) in columns.iter().enumerate() {
             self.0 += &format!("<th scope=\"col\"{}>{}</th>", class(i), plain(name.trim_start_matches('#')));
         }
