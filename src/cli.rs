@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{ConfigError, RawConfig, Wrong};
@@ -41,7 +43,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   lwt demo                                   a simulated datacenter, analysed live
   xentop -b -f -d 1 -i 900 | lwt analyze -   15 minutes of this Xen host
-  lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
+  lwt analyze trace.csv --format svg > map.svg";
 
 #[derive(Subcommand)]
 enum Command {
@@ -63,6 +65,12 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Writes manual pages, one for each command.
+    #[command(after_help = "Example:\n  lwt man /usr/local/share/man/man1")]
+    Man {
+        /// Where they go; made if it is not there.
+        directory: PathBuf,
     },
 }
 
@@ -126,6 +134,9 @@ fn dispatch(
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out)
         }
+        Command::Man { directory } => std::fs::create_dir_all(&directory)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), &directory))
+            .with_context(|| format!("cannot write manual pages into {}", directory.display()))?,
     }
     Ok(out.flush()?)
 }

@@ -408,6 +408,11 @@ impl RawConfig {
         self.said.contains_key(name)
     }
 
+    /// The value of a key: as it was typed, or its default.
+    pub fn value<'a>(&'a self, key: &'a Key) -> &'a str {
+        self.said.get(key.name).map_or(key.default, |(value, _)| value)
+    }
+
     /// Lays what `over` says over what was said before.
     pub fn overlay(&mut self, over: RawConfig) {
         self.said.extend(over.said);

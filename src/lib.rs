@@ -22,6 +22,7 @@ pub mod perturb;
 pub mod agent;
 pub mod evaluate;
 pub mod simulate;
+pub mod report;
 pub mod pipeline;
 pub mod metrics;
 pub mod serve;

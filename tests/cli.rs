@@ -24,6 +24,20 @@ fn completions() {
     }
 }
 
+/// Every command has a page, with its examples.
+#[test]
+fn manual() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).arg("man").arg(&pages).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    for command in ["analyze", "run", "perturb-plan", "topics-create", "man"] {
+        let page = std::fs::read_to_string(pages.join(format!("lwt-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS") && page.contains("Example"), "{command}: {page}");
+    }
+    assert!(pages.join("lwt.1").exists() && !pages.join("lwt-perturb-keeper.1").exists());
+}
+
 /// The keys with their defaults are a pipeline file.
 #[test]
 fn keys() {
@@ -61,4 +75,57 @@ fn replay() {
             }
         }
     }
+}
+
+/// The graph as a picture: the same bytes with any number of workers.
+#[test]
+fn pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.csv");
+    let lwt = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    let trace = trace.to_str().unwrap();
+    lwt(&["simulate", "--vms", "16", "--seconds", "480", "--seed", "5", "--output", trace]);
+    for (format, begins) in [("svg", &b"<svg xmlns="[..]), ("png", b"\x89PNG\r\n")] {
+        let picture = lwt(&["analyze", trace, "--format", format]);
+        assert!(picture.starts_with(begins), "{format}");
+        assert_eq!(picture, lwt(&["analyze", trace, "--format", format, "--workers", "4"]), "{format}");
+    }
+}
+
+/// The report: one file, the same bytes with any number of workers, and nothing is fetched.
+#[test]
+fn report() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (trace, truth) = (file("trace.csv"), file("truth.csv"));
+    let lwt = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    let size = ["--vms", "16", "--seconds", "480", "--seed", "5"];
+    lwt(&[&["simulate", "--truth", &truth, "--output", &trace][..], &size].concat());
+    let report = |name: &str, more: &[&str]| {
+        let path = file(name);
+        let said = lwt(&[&["analyze", &trace, "--truth", &truth, "--report", &path][..], more].concat());
+        assert_eq!(said, lwt(&[&["analyze", &trace, "--truth", &truth][..], more].concat()));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let html = report("one.html", &[]);
+    assert_eq!(html, report("four.html", &["--workers", "4"]));
+    for text in [
+        "Content-Security-Policy",
+        "CPU use of members of e1",
+        "Correlation of 16 VMs",
+        "engine.fdr",
+        "Accuracy and F1",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
+    assert!(!html.contains("<script") && !html.contains("engine.clusters"));
+    assert!(report("kmeans.html", &["--engine", "kmeans"]).contains("engine.clusters"));
 }

@@ -17,15 +17,17 @@ use super::progress::Progress;
 use super::session::{self, Happened};
 use crate::config::{Config, RawConfig, Wrong, spell};
 use crate::dependencies::State;
-use crate::evaluate::{self, Score, Truth};
+use crate::evaluate::{self, Measures, Score, Truth};
 use crate::perturb::merge;
 use crate::perturb::record::Verdict;
 use crate::pipeline::{Plan, Summary};
+use crate::report::{Graph, dot, png, svg};
 use crate::simd::Simd;
 use crate::transport::wire;
 use crate::types::{DeadLetter, Reason};
 
 mod auto;
+mod report;
 
 /// Finds out, from a recording of CPU use, which VMs work together.
 ///
@@ -72,6 +74,9 @@ pub struct Args {
     /// Score what was found against this truth (CSV: vm,ensemble).
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     truth: Option<PathBuf>,
+    /// Write a page with figures to this file: it needs nothing else to be looked at.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    report: Option<PathBuf>,
     /// Verdicts of lwt perturb, a JSON object a line: they stand above what correlation says.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     verdicts: Option<PathBuf>,
@@ -92,7 +97,8 @@ const EXAMPLES: &str = "Examples:
   lwt analyze trace.csv --window auto
   lwt analyze trace.csv --format json --each-window > result.json
   lwt analyze trace.csv --engine kmeans --order 45 --clusters 14
-  lwt analyze trace.csv --format dot | dot -Tsvg > map.svg";
+  lwt analyze trace.csv --format svg > map.svg
+  lwt analyze trace.csv --truth truth.csv --report report.html";
 
 /// What is printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,8 +107,12 @@ pub enum Format {
     Table,
     /// One object a line; the last one is the final state.
     Json,
-    /// For Graphviz.
+    /// The graph, for Graphviz.
     Dot,
+    /// The graph, drawn.
+    Svg,
+    /// The graph, drawn in pixels.
+    Png,
 }
 
 /// In the usual windows of 5 minutes rarer samples are fewer than the 30 that are needed (scrapes of a monitoring
@@ -115,7 +125,8 @@ const RARE_SAMPLES: u64 = 120;
 /// # Errors
 /// Wrong use, input that cannot be read, or less of it than one window.
 pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
-    let ((mut config, usual), simd) = (configure(args, raw)?, args.simd.unwrap_or_else(Simd::detect));
+    let ((mut config, raw), simd) = (configure(args, raw)?, args.simd.unwrap_or_else(Simd::detect));
+    let usual = !raw.says("window.length") && !raw.says("window.hop");
     let truth = args.truth.as_ref().map(|path| read_truth(path)).transpose()?;
     let verdicts = args.verdicts.as_ref().map(|path| read_verdicts(path)).transpose()?.unwrap_or_default();
     let mut trace = input::open(&config)?;
@@ -134,7 +145,7 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     let mut analysis = Analysis::new(args, (truth, verdicts), &plan, period_ms)?;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
-    let finished = analysis.finish(&state, out);
+    let finished = analysis.finish(&state, (&config, &raw), out);
     // That less than a window was read then follows from the failure, which says more.
     failed.map_or(finished, |error| Err(error.into()))
 }
@@ -145,8 +156,8 @@ fn simd(name: &str) -> Result<Simd, String> {
     found.copied().ok_or_else(|| format!("this machine has {available:?}"))
 }
 
-/// What was asked for, and whether nothing was said about windows.
-fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<(Config, bool)> {
+/// What was asked for, and as it was said.
+fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<(Config, RawConfig)> {
     let flags = [
         ("engine.kind", "--engine", &args.engine),
         ("engine.fdr", "--fdr", &args.fdr),
@@ -162,11 +173,12 @@ fn configure(args: &Args, mut raw: RawConfig) -> anyhow::Result<(Config, bool)> 
     args.input.set(&mut raw)?;
     raw.set("source.path", &args.trace.to_string_lossy(), "TRACE")?;
     let config = raw.prove()?;
-    if config.length.is_none() && args.trace.as_os_str() == "-" {
+    let again = [("--window auto", config.length.is_none()), ("--report", args.report.is_some())];
+    if let Some((flag, _)) = again.iter().find(|(_, asked)| *asked && args.trace.as_os_str() == "-") {
         let what = "the recording is read several times: give a file instead of standard input".into();
-        return Err(Wrong { place: "--window auto".into(), what }.into());
+        return Err(Wrong { place: flag.to_string(), what }.into());
     }
-    Ok((config, !raw.says("window.length") && !raw.says("window.hop")))
+    Ok((config, raw))
 }
 
 fn read_truth(path: &std::path::Path) -> anyhow::Result<Truth> {
@@ -183,9 +195,12 @@ struct Analysis<'a> {
     verdicts: Vec<Verdict>,
     scores: Vec<(String, Score)>,
     progress: Progress,
-    refused: BTreeMap<Reason, u64>,
+    /// How often, and where first.
+    refused: BTreeMap<Reason, (u64, String)>,
     dead_letters: Option<BufWriter<File>>,
     last: Summary,
+    /// The end of the last window.
+    end_ms: i64,
     samples: u64,
 }
 
@@ -212,6 +227,7 @@ impl<'a> Analysis<'a> {
             refused: BTreeMap::new(),
             dead_letters,
             last: Summary::default(),
+            end_ms: 0,
             samples: 0,
         })
     }
@@ -227,7 +243,7 @@ impl<'a> Analysis<'a> {
                 let state = &self.amended(state);
                 let of = |truth: &Truth| (output::time(end_ms), truth.score(&output::found(state)).score);
                 self.scores.extend(self.truth.as_ref().map(of));
-                self.last = window.summary.clone();
+                (self.last, self.end_ms) = (window.summary.clone(), end_ms);
                 if self.args.each_window && self.args.format == Format::Json {
                     output::json(&self.outcome(state), Some(end_ms), out)?;
                     out.flush()?;
@@ -239,7 +255,7 @@ impl<'a> Analysis<'a> {
 
     fn refuse(&mut self, dead: &[DeadLetter]) -> anyhow::Result<()> {
         for letter in dead {
-            *self.refused.entry(letter.reason).or_default() += 1;
+            self.refused.entry(letter.reason).or_insert_with(|| (0, letter.origin.clone())).0 += 1;
             if let Some(file) = &mut self.dead_letters {
                 file.write_all(&wire::write_dead_letter(letter))?;
                 file.write_all(b"\n")?;
@@ -263,7 +279,12 @@ impl<'a> Analysis<'a> {
         Cow::Owned(amended)
     }
 
-    fn finish(mut self, state: &State, out: &mut impl Write) -> anyhow::Result<()> {
+    fn finish(
+        mut self,
+        state: &State,
+        asked: (&Config, &RawConfig),
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
         let state = &self.amended(state);
         self.progress.done();
         self.dead_letters.as_mut().map_or(Ok(()), BufWriter::flush)?;
@@ -278,8 +299,13 @@ impl<'a> Analysis<'a> {
         }
         match self.args.format {
             Format::Json => output::json(&outcome, None, out)?,
-            Format::Dot => output::dot(state, out)?,
+            Format::Dot => out.write_all(dot(&Graph::of(state)).as_bytes())?,
+            Format::Svg => out.write_all(svg(&Graph::of(state)).as_bytes())?,
+            Format::Png => out.write_all(&png(&Graph::of(state))?)?,
             Format::Table => output::table(&outcome, out)?,
+        }
+        if let Some(path) = &self.args.report {
+            report::write(&self, &outcome, asked, path)?;
         }
         if self.args.format == Format::Table {
             self.say_refused(out)?;
@@ -295,18 +321,24 @@ impl<'a> Analysis<'a> {
             return Ok(());
         }
         let counts: Vec<_> =
-            self.refused.iter().map(|(reason, n)| format!("{n} {}", reason.as_str())).collect();
+            self.refused.iter().map(|(reason, (n, _))| format!("{n} {}", reason.as_str())).collect();
         let hint = if self.dead_letters.is_none() { " (--dead-letter FILE keeps them)" } else { "" };
         Ok(writeln!(out, "refused: {}{hint}", counts.join(", "))?)
     }
 
-    fn say_scores(&mut self, state: &State, out: &mut impl Write) -> anyhow::Result<()> {
-        let Some(truth) = &self.truth else { return Ok(()) };
+    /// A row for each window, and one for the end; none without truth.
+    fn score_rows(&self, state: &State) -> Vec<(String, Measures)> {
+        let Some(truth) = &self.truth else { return vec![] };
         let windows: Vec<Score> = self.scores.iter().map(|(_, score)| *score).collect();
         let mut rows: Vec<_> =
             self.scores.iter().map(|(time, score)| (time.clone(), score.measures())).collect();
         rows.push((format!("mean of {} windows", windows.len()), evaluate::mean(&windows)));
         rows.push(("at the end".into(), truth.score(&output::found(state)).score.measures()));
-        Ok(write!(out, "\n{}", evaluate::table(&rows))?)
+        rows
+    }
+
+    fn say_scores(&self, state: &State, out: &mut impl Write) -> anyhow::Result<()> {
+        let rows = self.score_rows(state);
+        if rows.is_empty() { Ok(()) } else { Ok(write!(out, "\n{}", evaluate::table(&rows))?) }
     }
 }

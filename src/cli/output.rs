@@ -1,4 +1,4 @@
-//! How a state is shown: a table for people, JSON for programs, a graph for Graphviz.
+//! How a state is shown: a table for people, JSON for programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -90,41 +90,6 @@ pub fn json(outcome: &Outcome<'_>, window_end_ms: Option<i64>, out: &mut impl Wr
     };
     serde_json::to_writer(&mut *out, &object)?;
     writeln!(out)
-}
-
-/// Prints `state` as a graph: a box an ensemble, a line a dependency, bold if it is direct and dashed if one
-/// VM rests while the other works. A hub, which no box can hold, stands outside of them with a double border.
-///
-/// # Errors
-/// When `out` cannot be written.
-pub fn dot(state: &State, out: &mut impl Write) -> io::Result<()> {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    writeln!(out, "graph lwt {{\n  node [shape=box];")?;
-    let mut boxes = BTreeMap::<&Ensemble, Vec<String>>::new();
-    let mut outside = vec![];
-    for (vm, mut of) in state.members() {
-        let name = quoted(vm.as_str());
-        match (of.len(), of.next()) {
-            (1, Some(ensemble)) => boxes.entry(ensemble).or_default().push(name),
-            (0, _) => outside.push(name),
-            _ => outside.push(name + " [peripheries=2]"),
-        }
-    }
-    for (ensemble, members) in boxes {
-        let (id, label) = (quoted(&format!("cluster_{ensemble}")), quoted(ensemble.as_str()));
-        writeln!(out, "  subgraph {id} {{ label={label}; {}; }}", members.join("; "))?;
-    }
-    outside.iter().try_for_each(|vm| writeln!(out, "  {vm};"))?;
-    for pair in state.dependencies() {
-        let style = match (pair.direct == Some(true), pair.strength.is_some_and(|strength| strength < 0.0)) {
-            (true, true) => " [style=\"bold,dashed\"]",
-            (true, false) => " [style=bold]",
-            (false, true) => " [style=dashed]",
-            (false, false) => "",
-        };
-        writeln!(out, "  {} -- {}{style};", quoted(pair.a.as_str()), quoted(pair.b.as_str()))?;
-    }
-    writeln!(out, "}}")
 }
 
 /// Prints the outcome for people.
@@ -220,7 +185,7 @@ fn ensembles(outcome: &Outcome<'_>) -> Table {
 
 /// How sure each ensemble is: of clusters, the mean silhouette of the members; else the mean confidence of
 /// the pairs.
-fn sureness<'a>(
+pub fn sureness<'a>(
     outcome: &Outcome<'a>,
     ensembles: &[(&'a Ensemble, Vec<&VmId>)],
 ) -> BTreeMap<&'a Ensemble, f64> {
@@ -284,22 +249,6 @@ mod tests {
         let mut out = vec![];
         print(&mut out).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_string).collect()
-    }
-
-    #[test]
-    fn a_graph_shows_hubs_signs_and_direct_dependencies() {
-        let expected = r#"graph lwt {
-  node [shape=box];
-  subgraph "cluster_e1" { label="e1"; "app1"; "web1"; }
-  subgraph "cluster_e2" { label="e2"; "web2"; }
-  "batch";
-  "db" [peripheries=2];
-  "app1" -- "db" [style=bold];
-  "app1" -- "web1";
-  "db" -- "web1" [style=dashed];
-  "db" -- "web2" [style="bold,dashed"];
-}"#;
-        assert_eq!(printed(|out| dot(&state(), out)), expected.lines().collect::<Vec<_>>());
     }
 
     /// The table's lines below the head, blanks as one.

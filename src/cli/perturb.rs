@@ -23,6 +23,10 @@ mod told;
 
 /// Asks which VMs depend on each other: caps one for a moment, and watches who answers.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  lwt perturb plan --brokers kafka1:9092 --dry-run    which pairs a cap could settle
+  lwt perturb agent pipelines/perturb.toml            on a host: caps, within its own rules
+  lwt perturb stop                                    on a host: lifts everything at once")]
 pub struct Args {
     #[command(subcommand)]
     what: What,

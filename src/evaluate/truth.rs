@@ -109,6 +109,13 @@ impl Truth {
         self.vms.is_empty()
     }
 
+    /// How many clusters there are: ensembles, and VMs in none.
+    pub fn clusters(&self) -> usize {
+        let ensembles: BTreeSet<u32> =
+            self.vms.iter().flat_map(|row| row.ensembles.iter().copied()).collect();
+        ensembles.len() + self.vms.iter().filter(|row| row.ensembles.is_empty()).count()
+    }
+
     /// Holds the ensembles in which VMs were `found` against the truth. VMs of the result that have the same
     /// row of the truth (the same name on two hosts: a migration) count as one, in the ensembles of both.
     pub fn score(&self, found: &BTreeMap<VmId, Vec<String>>) -> Judged {
@@ -305,6 +312,7 @@ mod tests {
     #[test]
     fn missing_vms_are_scored_and_unknown_ones_left_out() {
         let truth = Truth::parse("app,vm,ensemble\nx,a,s\nx,b,s\nx,c,t\nx,d,s|t\nx,e,\n").unwrap();
+        assert_eq!(truth.clusters(), 3);
         let judged = truth.score(&found(&[
             ("h1/a", &["1"]),
             ("b", &["1"]),

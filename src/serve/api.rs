@@ -17,6 +17,8 @@ use crate::types::VmId;
 mod export;
 mod log;
 mod look;
+mod node_graph;
+mod placement;
 
 /// An answer, or why there is none.
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -35,6 +37,9 @@ pub fn router() -> Router<Arc<Board>> {
         .route("/series", get(look::series))
         .route("/explain", get(look::explain))
         .route("/export", get(export::export))
+        .route("/placement/apart", get(placement::apart))
+        .route("/placement/needed", get(placement::needed))
+        .route("/node-graph", get(node_graph::node_graph))
         .fallback(async || Refusal::missing("there is no such thing: see /api/v1/openapi.json"))
 }
 
@@ -242,4 +247,37 @@ async fn changes(State(board): State<Arc<Board>>, asked: Asked) -> Answer<List<D
     let list = board.picture(to_ms, |to| List::cut(to.end_ms, from.until(to), page));
     list.map(Json)
         .ok_or_else(|| Refusal::missing("nothing is known of that time: see from_ms of /api/v1/status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pair that is held, with a lag of 100 ms.
+    pub fn held(strength: f64, cause: Option<&str>) -> Held {
+        let cause = cause.map(str::to_string);
+        Held { strength: Some(strength), lag_ms: Some(100), cause, ..Held::default() }
+    }
+
+    /// What holds: VMs with their ensembles, and pairs.
+    pub fn picture(vms: &[(&str, &[&str])], pairs: &[(&str, &str, Held)]) -> Picture {
+        let vm = |(vm, of): &(&str, &[&str])| {
+            let ensembles = of.iter().map(|name| name.to_string()).collect();
+            (VmId::new(vm), Vm { ensembles, idle: false })
+        };
+        let pair = |(a, b, held): &(&str, &str, Held)| ((VmId::new(a), VmId::new(b)), held.clone());
+        let (vms, pairs) = (vms.iter().map(vm).collect(), pairs.iter().map(pair).collect());
+        Picture { end_ms: Some(0), vms, pairs }
+    }
+
+    /// Every path is described, and nothing else.
+    #[test]
+    fn the_description_has_all_paths() {
+        let described: serde_json::Value = serde_json::from_str(include_str!("assets/openapi.json")).unwrap();
+        let described: BTreeSet<&str> =
+            described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let routes = include_str!("api.rs").split(".route(\"").skip(1);
+        let routes: BTreeSet<&str> = routes.filter_map(|text| Some(text.split_once('"')?.0)).collect();
+        assert_eq!(routes, described);
+    }
 }

@@ -162,7 +162,7 @@ describe("the demo", () => {
   test("exports are downloads of the moment that is shown", async () => {
     await visit(page, "#");
     await page.locator("#export summary").click();
-    for (const [format, expected] of [["json", /"dependencies"/], ["csv", /^a,b,/], ["dot", /^graph/]]) {
+    for (const [format, expected] of [["json", /"dependencies"/], ["csv", /^a,b,/], ["dot", /^graph/], ["svg", /^<svg/]]) {
       const download = page.waitForEvent("download");
       await page.locator(`#export a[data-format=${format}]`).click();
       assert.match(await readFile(await (await download).path(), "utf8"), expected, format);

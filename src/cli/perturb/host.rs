@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is capped on this host now, and whether an agent runs.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  lwt perturb status pipelines/perturb.toml")]
 pub struct Status {
     #[command(flatten)]
     place: Here,
@@ -23,6 +25,8 @@ pub struct Status {
 
 /// What was done on this host, from the agent's journal.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  lwt perturb journal pipelines/perturb.toml | tail")]
 pub struct Journal {
     #[command(flatten)]
     place: Here,
@@ -30,6 +34,8 @@ pub struct Journal {
 
 /// Lifts everything on this host within a second, and lets nothing be capped until `lwt perturb resume`.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  lwt perturb stop pipelines/perturb.toml")]
 pub struct Stop {
     #[command(flatten)]
     place: Here,
@@ -37,6 +43,8 @@ pub struct Stop {
 
 /// Takes the stop switch off.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  lwt perturb resume pipelines/perturb.toml")]
 pub struct Resume {
     #[command(flatten)]
     place: Here,
@@ -44,6 +52,8 @@ pub struct Resume {
 
 /// Puts back what was before all caps that a dead agent has left, and ends when that has succeeded.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  lwt perturb restore pipelines/perturb.toml")]
 pub struct Restore {
     #[command(flatten)]
     place: Here,

@@ -11,15 +11,17 @@ use super::super::ask::{Asked, Page, Refusal};
 use super::super::board::Board;
 use super::super::history::Picture;
 use super::{PairItem, at};
-use crate::transport::records::{Assignment, Membership};
+use crate::report::{self, Graph};
+use crate::transport::records::{Assignment, Dependency, Membership};
 
 pub async fn export(State(board): State<Arc<Board>>, asked: Asked) -> Result<impl IntoResponse, Refusal> {
     let asked = asked.only(&["format", "at"])?;
     let (form, file, text): (_, _, fn(&Picture) -> String) = match asked.text("format").unwrap_or("json") {
         "json" => ("application/json", "lwt.json", json),
         "csv" => ("text/csv; charset=utf-8", "lwt.csv", csv),
-        "dot" => ("text/vnd.graphviz; charset=utf-8", "lwt.dot", dot),
-        other => return Err(Refusal::bad(format!("format={other:?} is none of json, csv, dot"))),
+        "dot" => ("text/vnd.graphviz; charset=utf-8", "lwt.dot", |picture| report::dot(&graph(picture))),
+        "svg" => ("image/svg+xml", "lwt.svg", |picture| report::svg(&graph(picture))),
+        other => return Err(Refusal::bad(format!("format={other:?} is none of json, csv, dot, svg"))),
     };
     let text = at(&board, &asked, Page { limit: 1, after: None }, text)?;
     let named = format!("attachment; filename=\"{file}\"");
@@ -64,24 +66,15 @@ fn csv(picture: &Picture) -> String {
     text
 }
 
-/// A box an ensemble, a line a dependency; hubs, which no box can hold, stand outside with a double border.
-fn dot(picture: &Picture) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let mut text = String::from("graph lwt {\n  node [shape=box];\n");
-    for (name, members) in picture.ensembles() {
-        let own = members.iter().filter(|vm| picture.vms[**vm].ensembles.len() == 1);
-        let own: Vec<_> = own.map(|vm| quoted(vm.as_str())).collect();
-        let (id, label) = (quoted(&format!("cluster_{name}")), quoted(name));
-        text += &format!("  subgraph {id} {{ label={label}; {} }}\n", own.join("; "));
-    }
-    for (vm, of) in picture.vms.iter().filter(|(_, of)| of.ensembles.len() != 1) {
-        let border = if of.ensembles.is_empty() { "" } else { " [peripheries=2]" };
-        text += &format!("  {}{border};\n", quoted(vm.as_str()));
-    }
-    for ((a, b), held) in &picture.pairs {
-        let dashed =
-            if held.strength.is_some_and(|strength| strength < 0.0) { " [style=dashed]" } else { "" };
-        text += &format!("  {} -- {}{dashed};\n", quoted(a.as_str()), quoted(b.as_str()));
-    }
-    text + "}\n"
+/// What is drawn of it.
+fn graph(picture: &Picture) -> Graph {
+    let vms = picture
+        .vms
+        .iter()
+        .map(|(vm, of)| (vm.clone(), of.ensembles.iter().map(ToString::to_string).collect()));
+    let pairs = picture.pairs.iter().map(|((a, b), held)| {
+        let (strength, direct) = (held.strength, held.direct);
+        Dependency { strength, direct, ..Dependency::bare(a.clone(), b.clone(), 0) }
+    });
+    Graph { vms: vms.collect(), pairs: pairs.collect() }
 }
