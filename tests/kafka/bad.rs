@@ -83,9 +83,9 @@ fn bad_input_is_told_apart_and_does_no_harm() {
         memory.push(resident_mb(running.0.id()));
     }
     produce(&client, &log, &[(0, &b"x".repeat(100_000_000))]);
-    for names in invented(now_ms() / 1000 * 1000) {
-        produce(&client, &log, &[(0, &names)]);
-    }
+    // A little ahead: nobody knows this host, and it takes its time.
+    let names = invented(now_ms() / 1000 * 1000 + 3_000);
+    produce(&client, &log, &names.iter().map(|names| (0, names.as_slice())).collect::<Vec<_>>());
     *want.entry("too_long".into()).or_default() += 1;
     *want.entry("too_many".into()).or_default() += 99;
     let all: usize = want.values().sum();
