@@ -97,8 +97,8 @@ fn bad_input_is_told_apart_and_does_no_harm() {
     let (counts, origins) = dead(&pipeline, &client);
     assert_eq!(counts, want);
     assert_eq!(count(), HOSTS * TICKS + 10_000, "each good one, and what a tenant may have");
-    let named = format!(r#", host "tenant", VM "x990000" and 9999 more"#);
-    assert!(origins.iter().any(|origin| origin.ends_with(&named)), "{:?}", origins.last());
+    let named = r#", host "tenant", VM "x990000" and 9999 more"#;
+    assert!(origins.iter().any(|origin| origin.ends_with(named)), "{:?}", origins.last());
     println!("{all} bad ones of {} reasons, memory in MB: {memory:?}", want.len());
     assert!(memory[TICKS as usize - 1] < memory[0] + 32, "{memory:?}");
     assert!(memory[TICKS as usize] < memory[0] + 256, "{memory:?}");
