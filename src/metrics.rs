@@ -13,10 +13,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+mod held;
 mod process;
 mod results;
 mod worker;
 
+pub use held::Held;
 pub use results::{Published, Results};
 pub use worker::Worker;
 
@@ -92,11 +94,16 @@ impl Metrics {
         if let Some(results) = &self.results {
             results.look(now_ms);
         }
-        let mut page = String::new();
-        // Writing to a string cannot fail.
-        let _ = text::encode(&mut page, &self.registry);
-        page
+        page(&self.registry)
     }
+}
+
+/// As OpenMetrics text.
+fn page(registry: &Registry) -> String {
+    let mut page = String::new();
+    // Writing to a string cannot fail.
+    let _ = text::encode(&mut page, registry);
+    page
 }
 
 /// What is registered so far.

@@ -146,3 +146,20 @@ fn every_metric_follows_the_conventions() {
         assert!(help[name].len() > 10 && !help[name].ends_with(".."), "{name}: {}", help[name]);
     }
 }
+
+#[test]
+fn what_holds_can_be_scraped() {
+    let held = Held::new(3, 1, Some(1_500));
+    held.add(("a\"\n", "b"), 500, Some(0.5), Some(0.99));
+    held.add(("b", "c"), 1_500, None, None);
+    let lines = [
+        "lwt_held_vms 3.0",
+        "lwt_held_ensembles 1.0",
+        "lwt_held_window_end_timestamp_seconds 1.5",
+        r#"lwt_dependency_since_timestamp_seconds{a="a\"\n",b="b"} 0.5"#,
+        r#"lwt_dependency_since_timestamp_seconds{a="b",b="c"} 1.5"#,
+        r#"lwt_dependency_strength{a="a\"\n",b="b"} 0.5"#,
+        r#"lwt_dependency_confidence{a="a\"\n",b="b"} 0.99"#,
+    ];
+    check(&held.encode(), &lines, &[r#"lwt_dependency_strength{a="b""#]);
+}

@@ -1,5 +1,6 @@
 //! What holds, in forms that other tools read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -7,10 +8,12 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use serde_json::json;
 
+use super::super::OPEN_METRICS;
 use super::super::ask::{Asked, Page, Refusal};
 use super::super::board::Board;
 use super::super::history::Picture;
 use super::{PairItem, at};
+use crate::metrics;
 use crate::report::{self, Graph};
 use crate::transport::records::{Assignment, Dependency, Membership};
 
@@ -21,7 +24,11 @@ pub async fn export(State(board): State<Arc<Board>>, asked: Asked) -> Result<imp
         "csv" => ("text/csv; charset=utf-8", "lwt.csv", csv),
         "dot" => ("text/vnd.graphviz; charset=utf-8", "lwt.dot", |picture| report::dot(&graph(picture))),
         "svg" => ("image/svg+xml", "lwt.svg", |picture| report::svg(&graph(picture))),
-        other => return Err(Refusal::bad(format!("format={other:?} is none of json, csv, dot, svg"))),
+        "prometheus" => (OPEN_METRICS, "lwt.txt", metrics),
+        other => {
+            let forms = "json, csv, dot, svg, prometheus";
+            return Err(Refusal::bad(format!("format={other:?} is none of {forms}")));
+        }
     };
     let text = at(&board, &asked, Page { limit: 1, after: None }, text)?;
     let named = format!("attachment; filename=\"{file}\"");
@@ -64,6 +71,16 @@ fn csv(picture: &Picture) -> String {
         text += &format!("{},{},{known}\n", cell(a.as_str()), cell(b.as_str()));
     }
     text
+}
+
+/// For a Prometheus that scrapes it.
+fn metrics(picture: &Picture) -> String {
+    let ensembles: BTreeSet<_> = picture.vms.values().flat_map(|of| &of.ensembles).collect();
+    let page = metrics::Held::new(picture.vms.len(), ensembles.len(), picture.end_ms);
+    for ((a, b), held) in &picture.pairs {
+        page.add((a.as_str(), b.as_str()), held.since_ms, held.strength, held.confidence);
+    }
+    page.encode()
 }
 
 /// What is drawn of it.

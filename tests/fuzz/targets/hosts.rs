@@ -24,7 +24,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(ns % 1000, 0);
     }
     let name = name_of(&text);
-    assert!(name.len() <= text.len() && !name.contains('/') || text.contains("\\x2f") || text.contains("\\x2F"));
+    assert!(
+        name.len() <= text.len() && !name.contains('/') || text.contains("\\x2f") || text.contains("\\x2F")
+    );
     live(bytes);
 });
 

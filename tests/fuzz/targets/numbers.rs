@@ -32,7 +32,8 @@ fn twin(text: &str, shift: i64) -> Result<u128, Reason> {
         return Err(Reason::Implausible);
     }
     let places = usize::try_from(point.max(0)).expect("not negative");
-    let digit = |at: usize| if at < 19 { significant.as_bytes().get(at).map_or(0, |byte| byte - b'0') } else { 0 };
+    let digit =
+        |at: usize| if at < 19 { significant.as_bytes().get(at).map_or(0, |byte| byte - b'0') } else { 0 };
     let below = (0..places).fold(0, |value, at| value * 10 + u128::from(digit(at)));
     Ok(below + u128::from(point >= 0 && digit(places) >= 5))
 }
@@ -51,7 +52,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let (percent, counter) = (percent_ppm(bytes), counter_ns(bytes));
     let Ok(text) = str::from_utf8(bytes) else {
-        assert_eq!((percent, counter, time), (Err(Reason::NotANumber), Err(Reason::NotANumber), Err(Reason::BadTime)));
+        assert_eq!(
+            (percent, counter, time),
+            (Err(Reason::NotANumber), Err(Reason::NotANumber), Err(Reason::BadTime))
+        );
         return;
     };
     assert_eq!(percent, held(twin(text, 4), u128::from(MAX_CPU_PPM) + 1));

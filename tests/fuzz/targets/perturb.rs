@@ -19,7 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(read(&again), entries);
     assert_eq!(Held::of(&kept(entries.clone())), Held::of(&entries));
 
-    let trusted = keys::public("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a").into_iter();
+    let trusted =
+        keys::public("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a").into_iter();
     let trusted: Vec<_> = trusted.collect();
     match Command::verify(bytes, &trusted) {
         Ok(command) => panic!("nobody has signed {command:?}"),

@@ -35,7 +35,8 @@ fn readings(input: &Input, period_ms: u64) -> Vec<(u64, usize, u32)> {
     let mut all = Vec::new();
     for row in &input.rows {
         t_ms += (u64::from(row.step) % LONGEST_STEP + 1) * period_ms;
-        let read = row.cpu_ppm.iter().enumerate().filter_map(|(vm, ppm)| Some((vm, (*ppm)? % (MAX_CPU_PPM + 1))));
+        let read =
+            row.cpu_ppm.iter().enumerate().filter_map(|(vm, ppm)| Some((vm, (*ppm)? % (MAX_CPU_PPM + 1))));
         all.extend(read.map(|(vm, ppm)| (t_ms, vm, ppm)));
     }
     all
@@ -57,7 +58,8 @@ fn ndjson(readings: &[(u64, usize, u32)], period_ms: u64) -> String {
     let mut text = String::new();
     for (t_ms, vm, ppm) in readings {
         let vms = format!(r#"[{{"name":"v{vm}","cpu_ppm":{ppm}}}]"#);
-        writeln!(text, r#"{{"v":1,"host":"h","t_ms":{t_ms},"period_ms":{period_ms},"vms":{vms}}}"#).expect("a string");
+        writeln!(text, r#"{{"v":1,"host":"h","t_ms":{t_ms},"period_ms":{period_ms},"vms":{vms}}}"#)
+            .expect("a string");
     }
     text
 }
@@ -95,11 +97,14 @@ fuzz_target!(|input: Input| {
     }
     rows.truncate(4096);
     let (out, samples) = read(ndjson(&rows, period_ms), Format::Ndjson, period_ms);
-    let want: BTreeMap<(String, Tick), u32> =
-        rows.iter().map(|&(t_ms, vm, ppm)| ((format!("h/v{vm}"), (t_ms / period_ms) as Tick - 1), ppm)).collect();
+    let want: BTreeMap<(String, Tick), u32> = rows
+        .iter()
+        .map(|&(t_ms, vm, ppm)| ((format!("h/v{vm}"), (t_ms / period_ms) as Tick - 1), ppm))
+        .collect();
     assert_eq!((out.readings, out.refused), (rows.len() as u64, 0));
     assert_eq!(samples, want, "each reading on the grid is a sample");
-    let steps: Vec<u64> = rows.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|&step| step > 0).take(64).collect();
+    let steps: Vec<u64> =
+        rows.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|&step| step > 0).take(64).collect();
     if steps.iter().all(|&step| step == period_ms) {
         let (out, samples) = read(long(&rows), Format::Long, period_ms);
         assert_eq!((out.readings, out.refused), (rows.len() as u64, 0));

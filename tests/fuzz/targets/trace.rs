@@ -28,9 +28,9 @@ impl Read for Pieces {
 }
 
 fn options(how: u8, period: u8) -> Options {
-    let formats =
-        [None, Some(Format::Long), Some(Format::Wide), Some(Format::Xentop), Some(Format::Ndjson)];
-    let periods = [None, Some(1), Some(100), Some(1000), Some(1500), Some(60_000), Some(DAY_MS), Some(u64::MAX)];
+    let formats = [None, Some(Format::Long), Some(Format::Wide), Some(Format::Xentop), Some(Format::Ndjson)];
+    let periods =
+        [None, Some(1), Some(100), Some(1000), Some(1500), Some(60_000), Some(DAY_MS), Some(u64::MAX)];
     Options {
         format: formats[usize::from(how) % formats.len()],
         counters: how & 0x80 != 0,

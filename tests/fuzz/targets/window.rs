@@ -22,10 +22,20 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 enum Step {
     /// Near the window: `first` counts from the origin.
-    Push { host: bool, first: i16, grain: u8, values: Vec<Value> },
+    Push {
+        host: bool,
+        first: i16,
+        grain: u8,
+        values: Vec<Value>,
+    },
     /// Anywhere, the ends of time included.
-    PushAnywhere { first: i64, value: u32 },
-    Close { panes: u8 },
+    PushAnywhere {
+        first: i64,
+        value: u32,
+    },
+    Close {
+        panes: u8,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -41,7 +51,8 @@ impl Input {
     fn params(&self) -> Option<Params> {
         let hop = usize::from(self.hop % 64) + 1;
         let length = hop * (usize::from(self.panes % 16) + 1);
-        let scales = (1..=16).filter(|&s| hop % s == 0 && (s == 1 || self.scales >> (s - 1) & 1 == 1)).collect();
+        let scales =
+            (1..=16).filter(|&s| hop % s == 0 && (s == 1 || self.scales >> (s - 1) & 1 == 1)).collect();
         let (max_lag, origin) = (usize::from(self.max_lag), self.origin / 4);
         Params::new(Shape { max_lag, origin, scales, ..Shape::new(length, hop, 0) }).ok()
     }
