@@ -226,6 +226,7 @@ fn listen_to_samples(
         loop {
             source.read(&mut batch, now_ms())?;
             board.samples(&batch.samples);
+            board.named(batch.named.drain(..));
             if batch.samples.is_empty() {
                 thread::sleep(QUIET);
             }

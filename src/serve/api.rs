@@ -104,16 +104,16 @@ async fn vms(State(board): State<Arc<Board>>, asked: Asked) -> Answer<List<VmIte
     let asked = asked.only(&["at", "q", "ensemble", "host", "limit", "after"])?;
     let page = asked.page()?;
     let part = asked.text("q").map(str::to_lowercase);
-    let wanted = |vm: &VmId, of: &Vm| {
-        let q = part.as_ref().is_none_or(|part| vm.as_str().to_lowercase().contains(part));
-        q && asked.text("ensemble").is_none_or(|name| of.ensembles.contains(name))
+    let wanted = |vm: &VmId, of: &Vm, name: &str| {
+        let has = |part: &String| [vm.as_str(), name].iter().any(|text| text.to_lowercase().contains(part));
+        part.as_ref().is_none_or(has) && asked.text("ensemble").is_none_or(|name| of.ensembles.contains(name))
     };
     let list = board.recent(|recent| {
         at(&board, &asked, page, |picture| {
-            let found = picture.vms.iter().filter(|(vm, of)| wanted(vm, of));
+            let found = picture.vms.iter().filter(|(vm, of)| wanted(vm, of, recent.name(vm)));
             let items = found.map(|(vm, of)| VmItem {
                 vm: vm.clone(),
-                name: vm.name().to_string(),
+                name: recent.name(vm).to_string(),
                 host: host_of(vm, recent),
                 ensembles: of.ensembles.clone(),
                 idle: of.idle,

@@ -88,6 +88,12 @@ impl Board {
         samples.into_iter().for_each(|run| recent.push(run));
     }
 
+    /// What hosts call VMs.
+    pub fn named(&self, named: impl IntoIterator<Item = (VmId, Box<str>)>) {
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        named.into_iter().for_each(|(vm, name)| recent.call(vm, name));
+    }
+
     /// Nothing more comes: the recording has been read.
     pub fn end(&self) {
         self.live.store(false, Ordering::Relaxed);

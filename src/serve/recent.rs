@@ -53,12 +53,14 @@ pub struct Recent {
     period_ms: u64,
     last: Tick,
     vms: BTreeMap<VmId, Series>,
+    /// What hosts call those whose identity does not say.
+    names: BTreeMap<VmId, Box<str>>,
 }
 
 impl Recent {
     /// The last `ticks` periods of `period_ms` each.
     pub fn new(ticks: usize, period_ms: u64) -> Self {
-        Recent { ticks, period_ms, last: Tick::MIN, vms: BTreeMap::new() }
+        Recent { ticks, period_ms, last: Tick::MIN, vms: BTreeMap::new(), names: BTreeMap::new() }
     }
 
     /// The sampling period.
@@ -114,6 +116,18 @@ impl Recent {
     pub fn forget(&mut self) {
         let (last, kept) = (self.last, 2 * self.ticks as Tick);
         self.vms.retain(|_, series| series.first + series.cpu_ppm.len() as Tick + kept > last);
+    }
+
+    /// Takes note of what its host calls a VM.
+    pub fn call(&mut self, vm: VmId, name: Box<str>) {
+        if self.names.len() < MAX_VMS || self.names.contains_key(&vm) {
+            self.names.insert(vm, name);
+        }
+    }
+
+    /// What the VM is called: by its host, as far as that is known, else what its identity says.
+    pub fn name<'a>(&'a self, vm: &'a VmId) -> &'a str {
+        self.names.get(vm).map_or_else(|| vm.name(), |name| name)
     }
 
     /// Where the VM runs, as far as its samples say.
@@ -218,6 +232,15 @@ mod tests {
         assert_eq!(recent.runs(&[&vm]), [coarse(105, &[2]), run(110, &[7, 8])]);
         recent.push(&run(112, &[9; 9]));
         assert_eq!((recent.runs(&[&vm]), recent.vms[&vm].grains.len()), (vec![run(112, &[9; 9])], 1));
+    }
+
+    #[test]
+    fn who_has_a_name_is_called_by_it() {
+        let (mut recent, vm) = (Recent::new(5, 100), VmId::new("5a3c"));
+        assert_eq!((recent.name(&vm), recent.name(&VmId::new("h/web"))), ("5a3c", "web"));
+        recent.call(vm.clone(), "db".into());
+        recent.call(vm.clone(), "db2".into());
+        assert_eq!(recent.name(&vm), "db2");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::names::{Names, Speaker};
 use super::told::Told;
 use super::watermark::{AHEAD_MS, Watermark};
 use super::wire::{Message, read_message};
-use crate::types::{DeadLetter, Reason, Samples, Tick};
+use crate::types::{DeadLetter, Reason, Samples, Tick, VmId};
 
 /// The grid that samples are brought to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +41,8 @@ pub struct Batch {
     pub samples: Vec<Samples>,
     /// What was refused, each with the partition's open pane: with its window it is published.
     pub dead: Vec<(DeadLetter, u64)>,
+    /// VMs whose identity is not what their hosts call them, with that name: when it is new.
+    pub named: Vec<(VmId, Box<str>)>,
     /// What somebody tells beside samples.
     pub told: Vec<Told>,
     /// No sample of a pane below it comes any more.
@@ -60,9 +62,10 @@ pub struct Batch {
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, told, open, records, values, lag, lag_ms, read } = self;
+        let Batch { samples, dead, named, told, open, records, values, lag, lag_ms, read } = self;
         samples.clear();
         dead.clear();
+        named.clear();
         told.clear();
         read.clear();
         (*open, *records, *values, *lag, *lag_ms) = (0, 0, 0, 0, 0);
@@ -213,7 +216,7 @@ fn samples(
 ) -> BTreeMap<Reason, (String, usize)> {
     let mut refused = BTreeMap::new();
     for vm in &message.vms {
-        match speaker.vm(vm.id.as_deref(), &vm.name) {
+        match speaker.vm(vm.id.as_deref(), &vm.name, &mut batch.named) {
             Ok(id) => batch.samples.push(Samples {
                 vm: id,
                 host: speaker.host().clone(),

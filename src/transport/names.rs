@@ -32,8 +32,17 @@ pub struct Names {
 #[derive(Debug)]
 struct Host {
     id: HostId,
-    /// By identity, with the last message that spoke of it.
-    vms: HashMap<Box<str>, (VmId, u64)>,
+    /// By identity.
+    vms: HashMap<Box<str>, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    vm: VmId,
+    /// The last message that spoke of it.
+    message: u64,
+    /// What its host calls it, if its identity does not say.
+    name: Option<Box<str>>,
 }
 
 /// The host of a message, and its VMs.
@@ -74,29 +83,39 @@ impl Speaker<'_> {
         &self.host.id
     }
 
-    /// The VM called `name`, whose identity is `id` if it has one of its own, else `host/name`.
+    /// The VM called `name`, whose identity is `id` if it has one of its own, else `host/name`. A name that is not part of the
+    /// identity is added to `named` when it is new.
     ///
     /// # Errors
     /// `Duplicate` for a VM that the message has spoken of before, `TooMany` where there is no room.
-    pub fn vm(&mut self, id: Option<&str>, name: &str) -> Result<VmId, Reason> {
+    pub fn vm(
+        &mut self,
+        id: Option<&str>,
+        name: &str,
+        named: &mut Vec<(VmId, Box<str>)>,
+    ) -> Result<VmId, Reason> {
         self.key.clear();
         match id {
             Some(id) => self.key.push_str(id),
             None => drop(write!(self.key, "{}/{name}", self.host.id)),
         }
-        if let Some((vm, last)) = self.host.vms.get_mut(self.key.as_str()) {
-            if std::mem::replace(last, self.message) == self.message {
-                return Err(Reason::Duplicate);
+        if !self.host.vms.contains_key(self.key.as_str()) {
+            if self.host.vms.len() >= MAX_HOST_VMS || *self.count >= MAX_NAMES {
+                return Err(Reason::TooMany);
             }
-            return Ok(vm.clone());
+            *self.count += 1;
+            let known = Known { vm: VmId::new(self.key), message: 0, name: None };
+            self.host.vms.insert(self.key.as_str().into(), known);
         }
-        if self.host.vms.len() >= MAX_HOST_VMS || *self.count >= MAX_NAMES {
-            return Err(Reason::TooMany);
+        let known = self.host.vms.get_mut(self.key.as_str()).ok_or(Reason::TooMany)?;
+        if std::mem::replace(&mut known.message, self.message) == self.message {
+            return Err(Reason::Duplicate);
         }
-        *self.count += 1;
-        let vm = VmId::new(self.key);
-        self.host.vms.insert(self.key.as_str().into(), (vm.clone(), self.message));
-        Ok(vm)
+        if id.is_some() && known.name.as_deref() != Some(name) {
+            known.name = Some(name.into());
+            named.push((known.vm.clone(), name.into()));
+        }
+        Ok(known.vm.clone())
     }
 }
 
@@ -107,13 +126,15 @@ mod tests {
     #[test]
     fn a_vm_is_spoken_of_once_a_message() {
         let mut names = Names::default();
-        for _ in 0..2 {
+        let mut named = vec![];
+        for name in ["a", "a", "A"] {
             let mut speaker = names.speaker("h", 5).unwrap();
-            assert_eq!(speaker.vm(None, "a").unwrap().as_str(), "h/a");
-            assert_eq!(speaker.vm(Some("b"), "a").unwrap().as_str(), "b");
-            assert_eq!(speaker.vm(Some("h/a"), "c"), Err(Reason::Duplicate));
+            assert_eq!(speaker.vm(None, "a", &mut named).unwrap().as_str(), "h/a");
+            assert_eq!(speaker.vm(Some("b"), name, &mut named).unwrap().as_str(), "b");
+            assert_eq!(speaker.vm(Some("h/a"), "c", &mut named), Err(Reason::Duplicate));
             assert_eq!(speaker.host().as_str(), "h");
         }
+        assert_eq!(named, ["a", "A"].map(|name| (VmId::new("b"), name.into())), "told once, and when it has another");
     }
 
     #[test]
@@ -122,10 +143,10 @@ mod tests {
         for host in 0..MAX_NAMES / (MAX_HOST_VMS + 1) {
             let mut speaker = names.speaker(&host.to_string(), 0).unwrap();
             for vm in 0..MAX_HOST_VMS {
-                assert!(speaker.vm(None, &vm.to_string()).is_ok());
+                assert!(speaker.vm(None, &vm.to_string(), &mut vec![]).is_ok());
             }
-            assert_eq!(speaker.vm(None, "one more"), Err(Reason::TooMany));
-            assert_eq!(speaker.vm(None, "0"), Err(Reason::Duplicate), "who is known stays known");
+            assert_eq!(speaker.vm(None, "one more", &mut vec![]), Err(Reason::TooMany));
+            assert_eq!(speaker.vm(None, "0", &mut vec![]), Err(Reason::Duplicate), "who is known stays known");
         }
         for host in names.count..MAX_NAMES {
             assert!(names.speaker(&format!("h{host}"), KEPT_MS - 1).is_ok());

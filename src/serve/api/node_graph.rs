@@ -62,14 +62,14 @@ pub async fn node_graph(State(board): State<Arc<Board>>, asked: Asked) -> Answer
     let ensemble = asked.text("ensemble");
     let graph = board.recent(|recent| {
         at(&board, &asked, Page { limit: 1, after: None }, |picture| {
-            tables(picture, ensemble, |vm| host_of(vm, recent).unwrap_or_default())
+            tables(picture, ensemble, |vm| (recent.name(vm).to_string(), host_of(vm, recent).unwrap_or_default()))
         })
     });
     Ok(Json(graph?))
 }
 
-/// VMs that depend on others, of all ensembles or one; the first by name if they are too many.
-fn tables(picture: &Picture, ensemble: Option<&str>, host: impl Fn(&VmId) -> String) -> NodeGraph {
+/// VMs that depend on others, of all ensembles or one; the first by identity if they are too many. `called` gives name and host.
+fn tables(picture: &Picture, ensemble: Option<&str>, called: impl Fn(&VmId) -> (String, String)) -> NodeGraph {
     let inside = |vm: &VmId| {
         ensemble.is_none_or(|name| picture.vms.get(vm).is_some_and(|of| of.ensembles.contains(name)))
     };
@@ -85,8 +85,8 @@ fn tables(picture: &Picture, ensemble: Option<&str>, host: impl Fn(&VmId) -> Str
     between.iter().flat_map(|((a, b), _)| [a, b]).for_each(|vm| *degrees.entry(vm).or_default() += 1);
     let node = |vm: &&VmId| Node {
         id: (*vm).clone(),
-        title: vm.name().to_string(),
-        subtitle: host(vm),
+        title: called(vm).0,
+        subtitle: called(vm).1,
         mainstat: picture
             .vms
             .get(*vm)
@@ -130,7 +130,7 @@ mod tests {
             &[("h1/a", &["e1"]), ("h1/b", &["e1", "e2"]), ("c", &["e2"]), ("d", &[])],
             &[("c", "h1/b", held(-0.5, Some("b"))), ("h1/a", "h1/b", held(0.9, None))],
         );
-        let whole = tables(&picture, None, |_| "h".into());
+        let whole = tables(&picture, None, |vm| (vm.name().into(), "h".into()));
         let ids: Vec<&str> = whole.nodes.iter().map(|node| node.id.as_str()).collect();
         assert_eq!((ids, whole.edges.len(), whole.left_out), (vec!["c", "h1/a", "h1/b"], 2, 0));
         let Edge { id, source, target, strokedasharray, secondarystat, .. } = &whole.edges[1];
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!((*strokedasharray, secondarystat.as_str()), ("5", "-100 ms"));
         let hub = &whole.nodes[2];
         assert_eq!((hub.title.as_str(), hub.mainstat.as_str(), hub.secondarystat), ("b", "e1, e2", 2));
-        let part = tables(&picture, Some("e1"), |_| String::new());
+        let part = tables(&picture, Some("e1"), |_| Default::default());
         assert_eq!((part.nodes.len(), part.edges.len()), (2, 1));
     }
 
@@ -148,7 +148,7 @@ mod tests {
         let vms: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &["e1"][..])).collect();
         let pairs: Vec<_> =
             names[1..].iter().map(|name| (names[0].as_str(), name.as_str(), held(0.9, None))).collect();
-        let graph = tables(&picture(&vms, &pairs), None, |_| String::new());
+        let graph = tables(&picture(&vms, &pairs), None, |_| Default::default());
         assert_eq!((graph.nodes.len(), graph.edges.len(), graph.left_out), (1_500, 1_499, 500));
     }
 }
