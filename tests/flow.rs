@@ -225,7 +225,7 @@ fn who_comes_goes_and_rests_is_said_of_coupled_vms_too() {
         Fact::Alive(vm) => of(vm),
         Fact::Idle(vm) => Some(format!("idle {}", of(vm)?)),
         Fact::Member(vm, ensemble) => Some(format!("{} in {ensemble}", of(vm).filter(|vm| vm == "a9")?)),
-        Fact::Pair(..) => None,
+        Fact::Pair(..) | Fact::Confirmed(..) | Fact::Ignored(_) => None,
     });
     assert_eq!(
         said,

@@ -92,6 +92,7 @@ struct VmItem {
     host: Option<String>,
     ensembles: BTreeSet<String>,
     idle: bool,
+    ignored: bool,
 }
 
 /// Where a VM runs: what its samples say, else its identity.
@@ -117,6 +118,7 @@ async fn vms(State(board): State<Arc<Board>>, asked: Asked) -> Answer<List<VmIte
                 host: host_of(vm, recent),
                 ensembles: of.ensembles.clone(),
                 idle: of.idle,
+                ignored: of.ignored,
             });
             let there =
                 |item: &VmItem| asked.text("host").is_none_or(|host| item.host.as_deref() == Some(host));
@@ -183,13 +185,25 @@ struct PairItem {
     lag_ms: Option<i64>,
     direct: Option<bool>,
     cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided: Option<String>,
     since_ms: i64,
 }
 
 impl PairItem {
     fn new((a, b): &(VmId, VmId), held: &Held) -> Self {
-        let Held { since_ms, strength, confidence, lag_ms, direct, cause } = held.clone();
-        PairItem { a: a.clone(), b: b.clone(), strength, confidence, lag_ms, direct, cause, since_ms }
+        let Held { since_ms, strength, confidence, lag_ms, direct, cause, decided } = held.clone();
+        PairItem {
+            a: a.clone(),
+            b: b.clone(),
+            strength,
+            confidence,
+            lag_ms,
+            direct,
+            cause,
+            decided,
+            since_ms,
+        }
     }
 }
 
@@ -263,7 +277,7 @@ mod tests {
     pub fn picture(vms: &[(&str, &[&str])], pairs: &[(&str, &str, Held)]) -> Picture {
         let vm = |(vm, of): &(&str, &[&str])| {
             let ensembles = of.iter().map(|name| name.to_string()).collect();
-            (VmId::new(vm), Vm { ensembles, idle: false })
+            (VmId::new(vm), Vm { ensembles, ..Vm::default() })
         };
         let pair = |(a, b, held): &(&str, &str, Held)| ((VmId::new(a), VmId::new(b)), held.clone());
         let (vms, pairs) = (vms.iter().map(vm).collect(), pairs.iter().map(pair).collect());

@@ -78,7 +78,16 @@ fn bad_input_is_told_apart_and_does_no_harm() {
         produce(&client, &log, &records.iter().map(|record| (0, record.as_slice())).collect::<Vec<_>>());
         let mut n = 0;
         let n = std::cell::Cell::new(n);
-        wait("good ones are missing", || { n.set(n.get() + 1); if n.get() % 50 == 0 { eprintln!("tick {tick} count {} dead {:?}", count(), dead(&pipeline, &client).0); if n.get() == 100 { eprintln!("{:?}", lines.lock().unwrap()); } } (count() >= HOSTS * (tick + 1)).then_some(()) });
+        wait("good ones are missing", || {
+            n.set(n.get() + 1);
+            if n.get() % 50 == 0 {
+                eprintln!("tick {tick} count {} dead {:?}", count(), dead(&pipeline, &client).0);
+                if n.get() == 100 {
+                    eprintln!("{:?}", lines.lock().unwrap());
+                }
+            }
+            (count() >= HOSTS * (tick + 1)).then_some(())
+        });
         memory.push(resident_mb(running.0.id()));
     }
     produce(&client, &log, &[(0, &b"x".repeat(100_000_000))]);
