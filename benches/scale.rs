@@ -98,6 +98,7 @@ fn plan(workers: usize) -> (Plan, Params) {
         workers,
         simd: Simd::detect(),
         watch: None,
+        decisions: Default::default(),
         resume: None,
     };
     (plan, params)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 mod evidence;
+pub mod follow;
 mod held;
 mod state;
 

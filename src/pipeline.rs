@@ -15,6 +15,7 @@ mod clustered;
 mod coupled;
 mod driver;
 mod flow;
+mod ignored;
 pub mod kept;
 mod operators;
 mod pairs;
@@ -25,6 +26,7 @@ mod windows;
 use crate::cluster;
 use crate::coupling;
 use crate::coupling::enough::Enough;
+use crate::decisions::book::Decisions;
 use crate::dependencies::{Engine, Fact, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::simd::Simd;
@@ -83,6 +85,8 @@ pub struct Plan {
     pub simd: Simd,
     /// A pair that somebody wants to see judged, by the coupling engine.
     pub watch: Option<watch::Watch>,
+    /// What people decided beforehand: whom to ignore. A flow over a log hears of decisions itself.
+    pub decisions: Decisions,
     /// What was known before, of a flow that never ends and is started again; none of one that reads a trace.
     pub resume: Option<Arc<Restored>>,
 }

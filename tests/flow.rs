@@ -38,6 +38,7 @@ fn plan(method: Method, shape: Shape) -> Plan {
         workers: 1,
         simd: Simd::detect(),
         watch: None,
+        decisions: Default::default(),
         resume: None,
     }
 }

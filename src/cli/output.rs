@@ -261,6 +261,7 @@ mod tests {
             workers: 1,
             simd: Simd::detect(),
             watch: None,
+            decisions: Default::default(),
             resume: None,
         };
         let (state, last) = (state(), Summary { judged: 5, clusters, ..Summary::default() });

@@ -100,6 +100,7 @@ mod tests {
             workers: 1,
             simd: Simd::Portable,
             watch: None,
+            decisions: Default::default(),
             resume: None,
         }
     }

@@ -107,6 +107,7 @@ fn plan() -> Plan {
         workers: 1,
         simd: Simd::detect(),
         watch: None,
+        decisions: Default::default(),
         resume: None,
     }
 }

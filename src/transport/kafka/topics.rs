@@ -142,7 +142,7 @@ pub fn wanted(topics: &Topics, length: Duration, hop: Duration, brokers: usize) 
         compacted(),
         deleted(told_ms),
         compacted(),
-        compacted(),
+        decisions(samples_ms),
         deleted(told_ms),
         deleted(told_ms),
     ];
@@ -175,6 +175,16 @@ fn compacted() -> Vec<(&'static str, Rule)> {
         // Who reads what holds now, and takes up to a day for it, still sees what was deleted meanwhile.
         ("delete.retention.ms", Rule::AtLeast(DAY_MS)),
         // The youngest segment is never compacted: with Kafka's week a restart would read a week.
+        ("segment.ms", Rule::Best(HOUR_MS)),
+    ]
+}
+
+/// What people decide: who comes back after an outage must hear of each decision in its turn, and of each that was undone.
+fn decisions(outage_ms: i64) -> Vec<(&'static str, Rule)> {
+    vec![
+        ("cleanup.policy", Rule::Is("compact")),
+        ("min.compaction.lag.ms", Rule::AtLeast(outage_ms)),
+        ("delete.retention.ms", Rule::AtLeast(outage_ms.max(DAY_MS))),
         ("segment.ms", Rule::Best(HOUR_MS)),
     ]
 }
@@ -273,6 +283,14 @@ mod tests {
         assert!(samples.rules.contains(&("retention.ms", Rule::AtLeast((600 + 60 + 3600) * 1000))));
         assert_eq!((samples.partitions, samples.replicas), (6, 1));
         assert_eq!(all(9)[0].replicas, 3);
+    }
+
+    #[test]
+    fn decisions_are_not_compacted_before_they_are_heard() {
+        let decisions = &all(1)[5];
+        let lag = Rule::AtLeast((600 + 60 + 3600) * 1000);
+        assert!(decisions.name == "de" && decisions.rules.contains(&("min.compaction.lag.ms", lag)));
+        assert!(decisions.rules.contains(&("delete.retention.ms", Rule::AtLeast(DAY_MS))));
     }
 
     #[test]
