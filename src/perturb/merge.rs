@@ -81,7 +81,7 @@ pub fn changes<'a>(state: &State, verdicts: impl IntoIterator<Item = &'a Verdict
                 out.extend(held.map(|evidence| (fact(evidence), -1)));
                 for ensemble in of_a.intersection(of_b) {
                     let members = all.get(*ensemble).map_or(&[][..], |members| members);
-                    out.extend(follow::left((&pair.0, &pair.1), (ensemble, members), &tied));
+                    out.extend(follow::left((&pair.0, &pair.1), (ensemble, members), tied));
                 }
             }
             Settled::Half(verdict) | Settled::Open(verdict) => {
