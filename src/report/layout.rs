@@ -146,8 +146,7 @@ fn shared<'a>(groups: &[Group<'a>], of: Vec<usize>) -> Block<'a> {
     }
     // As many below each other as beside, but three at least: then the hubs see most of them.
     let tall = 3.max((own.len() as f64 / 2.0).sqrt().ceil() as usize);
-    let left = own.len().div_ceil(tall).div_ceil(2) * tall;
-    let (left, right) = own.split_at(left.min(own.len()));
+    let (left, right) = own.split_at(own.len().div_ceil(2));
     let columns = |of: &[usize], faces| {
         let column = |some: &[usize]| stacked(some.iter().map(|i| boxed(i, faces)).collect());
         side_by_side(of.chunks(tall).map(column).collect(), GAP)

@@ -140,7 +140,7 @@ fn who_lacks_a_right_is_told_which() {
     world.pipeline.wait_for(&client, 0);
     let simulate = ["--source", "simulate", "--vms", "3", "--history", "3s", "--speed", "max"];
     world.check("collect", "messages delivered", |world| world.start(&["collect"], &simulate));
-    world.check("watch", "window completed", |world| world.start(&["watch"], &["--snapshot"]));
+    world.check("watch", " is in ", |world| world.start(&["watch"], &["--snapshot"]));
     world.check("serve", "dashboard: http", |world| world.start(&["serve"], &[]));
     world.check("topics-check", ": ok", |world| world.start(&["topics", "check"], &[]));
     world.check("perturb-history", "", |world| world.start(&["perturb", "history"], &[]));
