@@ -142,7 +142,7 @@ pub fn wanted(topics: &Topics, length: Duration, hop: Duration, brokers: usize) 
         compacted(),
         deleted(told_ms),
         compacted(),
-        decisions(samples_ms),
+        decisions(topics.outage.as_millis() as i64),
         deleted(told_ms),
         deleted(told_ms),
     ];
@@ -179,11 +179,13 @@ fn compacted() -> Vec<(&'static str, Rule)> {
     ]
 }
 
-/// What people decide: who comes back after an outage must hear of each decision in its turn, and of each that was undone.
+/// What people decide.
 fn decisions(outage_ms: i64) -> Vec<(&'static str, Rule)> {
     vec![
         ("cleanup.policy", Rule::Is("compact")),
-        ("min.compaction.lag.ms", Rule::AtLeast(outage_ms)),
+        // So who comes back after an outage hears of each decision in its turn, not of the last one only.
+        ("min.compaction.lag.ms", Rule::Best(outage_ms)),
+        // Else whoever comes back never hears that it was undone.
         ("delete.retention.ms", Rule::AtLeast(outage_ms.max(DAY_MS))),
         ("segment.ms", Rule::Best(HOUR_MS)),
     ]
@@ -288,8 +290,9 @@ mod tests {
     #[test]
     fn decisions_are_not_compacted_before_they_are_heard() {
         let decisions = &all(1)[5];
-        let lag = Rule::AtLeast((600 + 60 + 3600) * 1000);
-        assert!(decisions.name == "de" && decisions.rules.contains(&("min.compaction.lag.ms", lag)));
+        let lag = ("min.compaction.lag.ms", Rule::Best(3600 * 1000));
+        assert!(decisions.name == "de" && decisions.rules.contains(&lag));
+        assert!(lag.1.allows("0"), "a topic that was made before decisions could be made is as good");
         assert!(decisions.rules.contains(&("delete.retention.ms", Rule::AtLeast(DAY_MS))));
     }
 
