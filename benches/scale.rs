@@ -112,6 +112,7 @@ fn plan(workers: usize) -> (Plan, Params) {
         simd: Simd::detect(),
         watch: None,
         decisions: Default::default(),
+        listens: false,
         resume: None,
     };
     (plan, params)

@@ -39,6 +39,7 @@ fn plan(method: Method, shape: Shape) -> Plan {
         simd: Simd::detect(),
         watch: None,
         decisions: Default::default(),
+        listens: false,
         resume: None,
     }
 }

@@ -262,6 +262,7 @@ mod tests {
             simd: Simd::detect(),
             watch: None,
             decisions: Default::default(),
+            listens: false,
             resume: None,
         };
         let (state, last) = (state(), Summary { judged: 5, clusters, ..Summary::default() });

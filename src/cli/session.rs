@@ -50,8 +50,18 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     };
     let shape = Shape { max_missing: config.missing, scales, ..Shape::new(length, hop, max_lag) };
     let window = window::Params::new(shape)?;
-    let (hysteresis, workers, decisions) = (config.hysteresis, config.workers, Decisions::default());
-    Ok(Plan { method, window, hysteresis, aligned, workers, simd, watch: None, decisions, resume: None })
+    Ok(Plan {
+        method,
+        window,
+        hysteresis: config.hysteresis,
+        aligned,
+        workers: config.workers,
+        simd,
+        watch: None,
+        decisions: Decisions::default(),
+        listens: false,
+        resume: None,
+    })
 }
 
 /// What to do about windows in which VMs cannot be compared.

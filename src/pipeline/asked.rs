@@ -1,4 +1,4 @@
-//! What somebody found out by asking (`perturb`), and what people decided (`decisions`), in a flow over a log: the shell around
+//! What somebody found out by asking (`perturb`), and what people decided (`decisions`), in a flow that hears of it: the shell around
 //! [`Standing`], on one worker. What they change are differences like all others.
 
 use differential_dataflow::consolidation;
@@ -40,7 +40,7 @@ pub fn amended<'s>(
     proposed: Records<'s, Timed<Proposal>>,
     plan: &Plan,
 ) -> (Differences<'s>, Records<'s, Timed<Change>>) {
-    if plan.resume.is_none() {
+    if !plan.heeds() {
         let nothing = Vec::<Timed<Change>>::new().to_stream(changes.scope()).container::<Vec<_>>();
         return (changes, nothing);
     }
@@ -55,7 +55,8 @@ pub fn amended<'s>(
         Proposal::Vm(..) => None,
     });
     let mut standing = resumed(plan);
-    let (mut keeper, judged_from) = (Keeper::resume(entries(&standing)), plan.judged_from());
+    let mut keeper = plan.resume.as_ref().map(|_| Keeper::resume(entries(&standing)));
+    let judged_from = plan.judged_from();
     let amended = per_window(
         by_use.concat(told).concat(windows),
         "Asked",
@@ -80,7 +81,7 @@ pub fn amended<'s>(
             }
             consolidation::consolidate(&mut by_use);
             let more = standing.window(pane, &by_use);
-            let kept = keeper.changes(entries(&standing));
+            let kept = keeper.as_mut().map_or(vec![], |keeper| keeper.changes(entries(&standing)));
             more.into_iter().map(Out::Said).chain(kept.into_iter().map(Out::Kept)).collect()
         },
     );
@@ -99,7 +100,8 @@ fn resumed(plan: &Plan) -> Standing {
         Kept::Verdict(verdict, until) => Some((verdict.clone(), *until)),
         _ => None,
     });
-    let others = (verdicts.collect(), plan.kept(decision).collect());
+    let decisions = plan.decisions.iter().cloned().chain(plan.kept(decision)).collect();
+    let others = (verdicts.collect(), decisions);
     Standing::resume(published, amended, others)
 }
 

@@ -142,6 +142,9 @@ impl Driver {
                 self.inputs.samples.send(run);
             }
         }
+        for (key, value) in batch.decided.drain(..) {
+            self.inputs.notes.send((Note::Decision(key, value), open));
+        }
         if !refused.is_empty() {
             self.say(Message::Refused(refused));
         }

@@ -26,7 +26,7 @@ pub fn without_ignored<'s>(
     notes: Records<'s, Timed<Note>>,
     plan: &Plan,
 ) -> Records<'s, Timed<Judged>> {
-    if plan.resume.is_none() && plan.decisions.is_empty() {
+    if !plan.heeds() && plan.decisions.is_empty() {
         return judged;
     }
     let mut decisions = plan.decisions.clone();

@@ -101,6 +101,7 @@ mod tests {
             simd: Simd::Portable,
             watch: None,
             decisions: Default::default(),
+            listens: false,
             resume: None,
         }
     }

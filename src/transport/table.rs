@@ -22,6 +22,8 @@ pub struct Batch {
     pub samples: Vec<Samples>,
     /// What was refused: one letter for each time that `refused` is counted.
     pub dead: Vec<DeadLetter>,
+    /// What somebody decides meanwhile, key and value; no trace has it, but who reads one may hear of it.
+    pub decided: Vec<(Vec<u8>, Vec<u8>)>,
     /// No sample of an earlier tick comes any more, but for late ones.
     pub watermark: Option<Tick>,
     /// Samples of all grains that the beginning of the file has begin together every so many ticks, counted from the

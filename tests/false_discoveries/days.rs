@@ -108,6 +108,7 @@ fn plan() -> Plan {
         simd: Simd::detect(),
         watch: None,
         decisions: Default::default(),
+        listens: false,
         resume: None,
     }
 }
