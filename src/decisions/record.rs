@@ -249,7 +249,7 @@ impl Decision {
             }
             _ => {}
         }
-        plain("who", &self.who, MAX_WHO_BYTES)?;
+        prove_who(&self.who)?;
         self.why.iter().try_for_each(|why| plain("why", why, MAX_WHY_BYTES))?;
         Ok(self)
     }
@@ -286,6 +286,14 @@ impl Entry {
     pub fn value(&self) -> Option<Vec<u8>> {
         self.decision.as_ref().and_then(|decision| serde_json::to_vec(decision).ok())
     }
+}
+
+/// Proves the name of who decides.
+///
+/// # Errors
+/// One that is empty, too long, or has what nobody sees.
+pub fn prove_who(who: &str) -> Result<(), Unfit> {
+    plain("who", who, MAX_WHO_BYTES)
 }
 
 fn named(vm: &VmId) -> Result<(), Unfit> {

@@ -1,4 +1,4 @@
-//! The API, version 1: what holds, and what held. `assets/openapi.json` describes it.
+//! The API, version 1: what holds, and what held, and what people decide. `assets/openapi.json` describes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::history::{Difference, Held, Picture, Vm};
 use super::recent::Recent;
 use crate::types::VmId;
 
+mod decisions;
 mod export;
 mod log;
 mod look;
@@ -30,6 +31,7 @@ pub fn router() -> Router<Arc<Board>> {
         .route("/vms", get(vms))
         .route("/ensembles", get(ensembles))
         .route("/dependencies", get(dependencies))
+        .route("/decisions", decisions::routes())
         .route("/windows", get(windows))
         .route("/changes", get(changes))
         .route("/events", get(log::events))
@@ -57,6 +59,10 @@ struct Status {
     idle: usize,
     ensembles: usize,
     dependencies: usize,
+    /// How many decisions stand.
+    decisions: usize,
+    /// Whether something can be decided here, by those who may.
+    decides: bool,
 }
 
 async fn status(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Status> {
@@ -72,6 +78,8 @@ async fn status(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Status>
             idle: now.vms.values().filter(|vm| vm.idle).count(),
             ensembles: now.ensembles().len(),
             dependencies: now.pairs.len(),
+            decisions: board.decisions(|book| book.iter().len()),
+            decides: board.desk().is_some(),
         }
     });
     Ok(Json(status))

@@ -45,13 +45,15 @@ fn json(picture: &Picture) -> String {
         + "\n"
 }
 
-/// The dependencies, a line each. A cell that a spreadsheet would take for a formula is text.
+/// A cell that holds what others wrote; one that a spreadsheet would take for a formula is text.
+pub fn cell(name: &str) -> String {
+    let formula = name.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    format!("\"{}{}\"", if formula { "'" } else { "" }, name.replace('"', "\"\""))
+}
+
+/// The dependencies, a line each.
 fn csv(picture: &Picture) -> String {
     let mut text = String::from("a,b,strength,confidence,lag_ms,direct,cause,since_ms,decided\n");
-    let cell = |name: &str| {
-        let formula = name.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        format!("\"{}{}\"", if formula { "'" } else { "" }, name.replace('"', "\"\""))
-    };
     for ((a, b), held) in &picture.pairs {
         let known = [
             held.strength.map(|n| n.to_string()),
