@@ -34,7 +34,7 @@ pub struct Args {
     /// The pipeline file that says where Kafka is, and what the topics are called.
     pipeline: Option<PathBuf>,
     /// Where Kafka is: host:port,... [default: what kafka.brokers says]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", global = true)]
     brokers: Option<String>,
     /// Set a key of the file.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -54,7 +54,7 @@ enum Word {
     /// A VM takes part in nothing: backup or monitoring, which touch everything.
     #[command(after_help = "Example:\n  lwt decide ignore backup1")]
     Ignore {
-        /// The VM's identity.
+        /// The VM: its identity, or its name if it is the only one of that name.
         vm: String,
         #[command(flatten)]
         by: By,
@@ -95,9 +95,9 @@ enum Word {
 
 #[derive(clap::Args)]
 struct Pair {
-    /// One VM's identity.
+    /// One VM: its identity, or its name if it is the only one of that name.
     a: String,
-    /// The other's.
+    /// The other.
     b: String,
     #[command(flatten)]
     by: By,
@@ -139,12 +139,9 @@ pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Wr
         Said::List(Format::Json) => return Ok(out.write_all(lines(&book)?.as_bytes())?),
         Said::List(Format::Table) if book.is_empty() => return Ok(writeln!(out, "nothing is decided")?),
         Said::List(Format::Table) => return Ok(writeln!(out, "{}", table(&book))?),
-        Said::Decided(decision) => Entry::made(original(decision, &book)),
+        Said::Decided(decision) => Entry::made(Meant::new(&client, &config, &book)?.decision(decision)?),
         Said::Undone(about) => {
-            let about = match about {
-                About::Ensemble(shown) => About::Ensemble(book.original(&shown).to_string()),
-                about => about,
-            };
+            let about = Meant::new(&client, &config, &book)?.about(about)?;
             anyhow::ensure!(book.about(&about).is_some(), "nothing is decided about {}", spelled(&about));
             Entry::undone(about)
         }
@@ -201,12 +198,62 @@ impl By {
     }
 }
 
-/// A decision about an ensemble that has a name already is about the name that it has by itself.
-fn original(mut decision: Decision, book: &Decisions) -> Decision {
-    if let What::Named { ensemble, .. } = &mut decision.what {
-        *ensemble = book.original(ensemble).to_string();
+/// Who is meant: VMs may be called by their names if those are clear, ensembles are by what they are called now.
+struct Meant<'a> {
+    vms: Vec<VmId>,
+    book: &'a Decisions,
+}
+
+impl<'a> Meant<'a> {
+    fn new(client: &Client, config: &Config, book: &'a Decisions) -> anyhow::Result<Self> {
+        let vms = state::load(client, &config.topics.assignments)?;
+        Ok(Meant { vms: vms.into_keys().map(|vm| VmId::new(&vm)).collect(), book })
     }
-    decision
+
+    fn decision(&self, decision: Decision) -> anyhow::Result<Decision> {
+        let Decision { what, who, why, at_ms, .. } = decision;
+        let what = match what {
+            What::Confirmed { a, b } => What::Confirmed { a: self.vm(a)?, b: self.vm(b)? },
+            What::Rejected { a, b } => What::Rejected { a: self.vm(a)?, b: self.vm(b)? },
+            What::Ignored { vm } => What::Ignored { vm: self.vm(vm)? },
+            What::Named { ensemble, name } => What::Named { ensemble: self.ensemble(&ensemble), name },
+        };
+        Ok(Decision::new(what, &who, why.as_deref(), at_ms)?)
+    }
+
+    fn about(&self, about: About) -> anyhow::Result<About> {
+        // A VM that is gone may have been decided about.
+        if self.book.about(&about).is_some() {
+            return Ok(about);
+        }
+        Ok(match about {
+            About::Pair(a, b) => About::pair(self.vm(a)?, self.vm(b)?),
+            About::Vm(vm) => About::Vm(self.vm(vm)?),
+            About::Ensemble(shown) => About::Ensemble(self.ensemble(&shown)),
+        })
+    }
+
+    fn vm(&self, said: VmId) -> anyhow::Result<VmId> {
+        if self.vms.contains(&said) {
+            return Ok(said);
+        }
+        let called: Vec<&VmId> = self.vms.iter().filter(|vm| vm.name() == said.as_str()).collect();
+        match called[..] {
+            [vm] => Ok(vm.clone()),
+            [] => {
+                eprintln!("lwt: there is no VM {said} now: what is decided counts once there is");
+                Ok(said)
+            }
+            [one, other, ..] => {
+                let n = called.len();
+                anyhow::bail!("{n} VMs are called {said}: say which, as in {one} and {other}")
+            }
+        }
+    }
+
+    fn ensemble(&self, shown: &str) -> String {
+        self.book.original(shown).to_string()
+    }
 }
 
 fn spelled(about: &About) -> String {
@@ -273,4 +320,53 @@ pub fn read_decisions(path: &Path) -> anyhow::Result<Decisions> {
         anyhow::ensure!(book.hear(Entry::made(decision)), "{}: too many decisions", place());
     }
     Ok(book)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(what: What) -> Decision {
+        Decision::new(what, "eve", Some("a, b"), 1_700_000_000_000).unwrap()
+    }
+
+    #[test]
+    fn who_is_meant_is_clear_or_asked_for() {
+        let book = [made(What::Named { ensemble: "e1".into(), name: "shop".into() })].into_iter().collect();
+        let vms = ["h1/web", "h1/db", "h2/db", "uuid"].map(VmId::new).to_vec();
+        let meant = Meant { vms, book: &book };
+        let confirmed = |a: &str, b: &str| made(What::Confirmed { a: VmId::new(a), b: VmId::new(b) });
+        let told = |decision| meant.decision(decision).map(|decision| decision.what.told());
+        assert_eq!(told(confirmed("web", "h2/db")).unwrap(), "h1/web and h2/db: confirmed");
+        assert_eq!(told(confirmed("uuid", "not there")).unwrap(), "not there and uuid: confirmed");
+        let error = told(confirmed("web", "db")).unwrap_err().to_string();
+        assert_eq!(error, "2 VMs are called db: say which, as in h1/db and h2/db");
+        let error = told(confirmed("web", "h1/web")).unwrap_err().to_string();
+        assert_eq!(error, "nobody depends on himself");
+        let named = made(What::Named { ensemble: "shop".into(), name: "web shop".into() });
+        assert_eq!(told(named).unwrap(), "ensemble e1: named web shop");
+        let about = |about| spelled(&meant.about(about).unwrap());
+        assert_eq!(about(About::Ensemble("shop".into())), "ensemble e1");
+        assert_eq!(about(About::Vm(VmId::new("web"))), "h1/web");
+    }
+
+    #[test]
+    fn a_list_is_for_people_or_is_read_again() {
+        let book: Decisions = [
+            made(What::Rejected { a: VmId::new("a"), b: VmId::new("b") }),
+            made(What::Named { ensemble: "e1".into(), name: "shop".into() }),
+        ]
+        .into_iter()
+        .collect();
+        let table = table(&book);
+        let mut words = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert_eq!(words.next().unwrap(), "decided by when why");
+        assert_eq!(words.next().unwrap(), "a and b: rejected eve 2023-11-14T22:13:20Z a, b");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), lines(&book).unwrap() + "\n").unwrap();
+        assert_eq!(read_decisions(file.path()).unwrap(), book);
+        std::fs::write(file.path(), lines(&book).unwrap() + "{}").unwrap();
+        let error = format!("{:#}", read_decisions(file.path()).unwrap_err());
+        assert!(error.ends_with(":3: no decision: missing field `v` at line 1 column 2"), "{error}");
+    }
 }
