@@ -31,7 +31,7 @@ fn manual() {
     let pages = folder.path().join("man1");
     let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).arg("man").arg(&pages).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    for command in ["analyze", "run", "perturb-plan", "topics-create", "man"] {
+    for command in ["analyze", "run", "perturb-plan", "topics-create", "decide", "decide-confirm", "man"] {
         let page = std::fs::read_to_string(pages.join(format!("lwt-{command}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS") && page.contains("Example"), "{command}: {page}");
     }
