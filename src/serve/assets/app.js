@@ -25,7 +25,7 @@ const STALE_WINDOWS = 3;
 const state = {
   status: null, windows: [], shown: null, changes: null, events: [], forgotten: 0, stream: "connecting", retryAt: 0,
   error: null, kept: new Map(), heard: 0, every: null, pending: 0, map: null, timeline: null, paintedMs: null,
-  revealed: false, book: book([]), hints: null, afterToken: null,
+  revealed: false, book: book([]), names: new Map(), hints: null, afterToken: null,
 };
 
 /** Which load is the latest: an answer to an older question is not shown. */
@@ -94,6 +94,7 @@ async function recall() {
 async function decisions() {
   try {
     state.book = book((await api.list("decisions")).items);
+    for (const { ensemble, name } of state.book.items) if (name != null) state.names.set(name, ensemble);
   } catch (error) {
     // Whoever loads the rest says so.
     console.warn(error.message);
@@ -285,6 +286,8 @@ const desk = {
   get book() { return state.book; },
   get open() { return state.status?.decides === true; },
   vms: () => [...state.shown.vms.keys()],
+  /** What an ensemble may be called beside this: the name that it was given, or what it is called by itself. */
+  otherNames: (name) => [state.book.ensembles.get(name)?.name, state.names.get(name)],
   ask,
   done: async (words) => {
     await decisions();

@@ -80,9 +80,11 @@ function table(heads, rows, cells) {
   ];
 }
 
-function ensemblePanel(id, snapshot, { toggle, isClosed, desk }) {
+function ensemblePanel(asked, snapshot, { toggle, isClosed, desk }) {
+  // By another name, if it has got one meanwhile, or lost it.
+  const id = [asked, ...desk.otherNames(asked)].find((name) => snapshot.ensembles.has(name));
   const ensemble = snapshot.ensembles.get(id);
-  if (!ensemble) return [heading("Ensemble", named(id)), missing("ensemble")];
+  if (!ensemble) return [heading("Ensemble", named(asked)), missing("ensemble")];
   const own = ensemble.vms.filter((vm) => !isHub(vm));
   const fold = h("button", { type: "button", id: "fold", "aria-pressed": String(isClosed(id)), onclick: () => toggle(id) }, "Collapse on the map");
   const shown = ensemble.vms.slice(0, CURVES);
