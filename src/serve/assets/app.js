@@ -25,7 +25,7 @@ const STALE_WINDOWS = 3;
 const state = {
   status: null, windows: [], shown: null, changes: null, events: [], forgotten: 0, stream: "connecting", retryAt: 0,
   error: null, kept: new Map(), heard: 0, every: null, pending: 0, map: null, timeline: null, paintedMs: null,
-  revealed: false, book: book([]), names: new Map(), hints: null, afterToken: null,
+  revealed: false, book: book([]), names: new Map(), decided: null, hints: null, afterToken: null,
 };
 
 /** Which load is the latest: an answer to an older question is not shown. */
@@ -160,7 +160,12 @@ async function refresh() {
 function heard(name, data) {
   state.heard = performance.now();
   if (name === "lost") return reload();
-  if (name === "decided") return void decisions();
+  if (name === "decided") {
+    // Of many at once, as when a server starts, the last one is enough.
+    clearTimeout(state.decided);
+    state.decided = setTimeout(decisions, 200);
+    return;
+  }
   const event = JSON.parse(data);
   if (event.type !== "lwt.window.completed") {
     state.pending += 1;
