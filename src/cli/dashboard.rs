@@ -175,3 +175,59 @@ pub fn tapped(mut feed: Feed, board: Arc<Board>) -> Feed {
 pub fn show(board: &Board, window: &Window, end_ms: i64) {
     events::events(&window.changes, end_ms).iter().for_each(|event| board.push(event));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RawConfig;
+
+    /// What the files of tokens make of who may decide, or what is wrong with them.
+    fn check(read: Option<&str>, write: Option<&str>) -> Result<Door, String> {
+        let (folder, mut raw) = (tempfile::tempdir().unwrap(), RawConfig::default());
+        for (key, text) in [("serve.token_file", read), ("serve.write_token_file", write)] {
+            let Some(text) = text else { continue };
+            let file = folder.path().join(key);
+            fs::write(&file, text).unwrap();
+            raw.set(key, file.to_str().unwrap(), "test").unwrap();
+        }
+        door(&raw.prove().unwrap()).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn who_may_decide_is_in_a_file() {
+        let (looks, decides) =
+            ("0123456789abcdef\n", "eve  fedcba9876543210\n\n  Adam Smith\t0011223344556677\n");
+        let door = check(Some(looks), Some(decides)).unwrap();
+        assert_eq!(door.read.as_deref(), Some("0123456789abcdef"));
+        let who: Vec<(&str, &str)> = door.write.iter().map(|(who, token)| (&**who, &**token)).collect();
+        assert_eq!(who, [("eve", "fedcba9876543210"), ("Adam Smith", "0011223344556677")]);
+        assert_eq!(&*check(None, Some(looks)).unwrap().write[0].0, NAMELESS);
+        let nobody = check(None, None).unwrap();
+        assert!(nobody.read.is_none() && nobody.write.is_empty());
+        for (read, write, wrong) in [
+            (Some("short"), None, "at least 16 characters"),
+            (None, Some("eve short"), "at least 16 characters"),
+            (None, Some("\n"), "there is no token"),
+            (None, Some("e\u{202e}ve 0123456789abcdef"), "no control characters"),
+            (Some(looks), Some("eve 0123456789abcdef"), "eve has the token of those who may only look"),
+        ] {
+            let error = check(read, write).unwrap_err();
+            assert!(error.contains(wrong), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_decided_goes_along_with_the_next_samples() {
+        let (desk, decided) = desk(|| 0);
+        let entry = Entry::undone(record::About::Vm(VmId::new("a")));
+        (desk.tell)(&entry).unwrap();
+        let mut feed = heard(Box::new(|_| Ok(Progress::More)), decided);
+        let mut batch = Batch::default();
+        feed(&mut batch).unwrap();
+        assert_eq!(batch.decided, [(br#"["a"]"#.to_vec(), vec![])]);
+        (0..WAITING).for_each(|_| (desk.tell)(&entry).unwrap());
+        assert!((desk.tell)(&entry).unwrap_err().contains("try again"));
+        drop(feed);
+        assert_eq!((desk.tell)(&entry).unwrap_err(), "nothing goes on any more");
+    }
+}
