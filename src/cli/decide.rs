@@ -10,7 +10,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::output::time;
 use super::{Clock, check, input};
 use crate::config::{Config, RawConfig, Wrong};
-use crate::decisions::book::Decisions;
+use crate::decisions::book::{Decisions, MOST};
 use crate::decisions::record::{About, Decision, Entry, Unfit, What};
 use crate::serve::board::Desk;
 use crate::transport::kafka::client::{Client, ClientError};
@@ -134,7 +134,7 @@ pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Wr
     let said = args.what.said(&raw, now_ms())?;
     let client = Client::new(&config.kafka)?;
     client.connect()?;
-    let book = stands(&client, &config)?;
+    let mut book = stands(&client, &config)?;
     let entry = match said {
         Said::List(Format::Json) => return Ok(out.write_all(lines(&book)?.as_bytes())?),
         Said::List(Format::Table) if book.is_empty() => return Ok(writeln!(out, "nothing is decided")?),
@@ -146,6 +146,7 @@ pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Wr
             Entry::undone(about)
         }
     };
+    anyhow::ensure!(book.hear(entry.clone()), "{MOST} decisions stand already: undo some first");
     tell(&client, &config.topics.decisions, &entry)?;
     match &entry.decision {
         Some(decision) => writeln!(out, "{}", decision.what.told())?,
