@@ -111,6 +111,8 @@ fn plan(workers: usize) -> (Plan, Params) {
         workers,
         simd: Simd::detect(),
         watch: None,
+        decisions: Default::default(),
+        listens: false,
         resume: None,
     };
     (plan, params)

@@ -15,6 +15,7 @@ mod analyze;
 mod check;
 mod collect;
 mod dashboard;
+mod decide;
 mod demo;
 mod evaluate;
 mod explain;
@@ -59,6 +60,7 @@ enum Command {
     Check(check::Args),
     Topics(topics::Args),
     Watch(watch::Args),
+    Decide(decide::Args),
     Perturb(perturb::Args),
     /// Prints a script that completes lwt's arguments in a shell.
     #[command(after_help = "Example:\n  lwt completions bash > /etc/bash_completion.d/lwt")]
@@ -118,7 +120,7 @@ fn dispatch(
     // Not locked: timely, too, prints there, while it waits for the other processes.
     let mut out = io::BufWriter::new(io::stdout());
     match command {
-        Command::Demo(args) => demo::run(&args, raw, &mut out)?,
+        Command::Demo(args) => demo::run(&args, raw, now_ms, &mut out)?,
         Command::Analyze(args) => analyze::run(&args, raw, &mut out)?,
         Command::Run(args) => run::run(&args, raw, now_ms, &mut out)?,
         Command::Supervise(args) => supervise::run(&args)?,
@@ -130,6 +132,7 @@ fn dispatch(
         Command::Check(args) => check::run(&args, raw, &mut out)?,
         Command::Topics(args) => topics::run(&args, raw, &mut out)?,
         Command::Watch(args) => watch::run(&args, raw, &mut out)?,
+        Command::Decide(args) => decide::run(&args, raw, now_ms, &mut out)?,
         Command::Perturb(args) => perturb::run(&args, raw, (now_ms, boot_ms), &mut out)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lwt", &mut out)

@@ -125,6 +125,11 @@ const KEYS: &[Key] = &[
         "a file with the secret that whoever asks lwt serve must show, or none: this machine only",
     ),
     key(
+        "serve.write_token_file",
+        "none",
+        "a file with the secrets of those who may decide, a line each: NAME SECRET; none: nobody, or, without token_file, this machine",
+    ),
+    key(
         "log.format",
         "text",
         "how lwt run over Kafka and lwt collect log, to standard error: text, or json: an object a line",
@@ -292,6 +297,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// The secret that whoever asks for the dashboard's data must show is in this file.
     pub token_file: Option<PathBuf>,
+    /// The names and secrets of those who may decide are in this file.
+    pub write_token_file: Option<PathBuf>,
     /// What is logged, and how.
     pub log: Log,
     /// How long the flow may stand still although input waits.
@@ -403,6 +410,11 @@ impl RawConfig {
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong)) }
     }
 
+    /// A variable of the environment that says nothing of any key.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name)
+    }
+
     /// Whether anybody said what the key `name` is to be.
     pub fn says(&self, name: &str) -> bool {
         self.said.contains_key(name)
@@ -454,6 +466,7 @@ impl RawConfig {
             workers: read.get("engine.workers", value::workers),
             listen: read.get("serve.listen", value::listen),
             token_file: read.get("serve.token_file", value::file),
+            write_token_file: read.get("serve.write_token_file", value::file),
             log: Log {
                 format: read.get("log.format", log::format),
                 level: read.get("log.level", log::level),

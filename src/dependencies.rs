@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 mod evidence;
+pub mod follow;
 mod held;
 mod state;
 
@@ -87,4 +88,18 @@ pub enum Fact {
     /// The two VMs depend on each other; the first is the smaller, bytewise. Of what engines that compare
     /// pairs know of it, the last that was published: a pair is held with one evidence at a time.
     Pair(VmId, VmId, Option<Evidence>),
+    /// The same of a pair that is held because somebody decided so, whatever is known of it: in place of [`Fact::Pair`].
+    Confirmed(VmId, VmId, Option<Evidence>),
+    /// The VM takes part in nothing: somebody decided so.
+    Ignored(VmId),
+}
+
+impl Fact {
+    /// The pair that is held, if this is about one.
+    pub fn pair(&self) -> Option<(&VmId, &VmId)> {
+        match self {
+            Fact::Pair(a, b, _) | Fact::Confirmed(a, b, _) => Some((a, b)),
+            _ => None,
+        }
+    }
 }

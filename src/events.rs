@@ -16,14 +16,17 @@ const SOURCE: &str = "/lwt";
 /// The events of the window that ends at `window_end_ms` (Unix milliseconds), in the order of `changes`
 /// (consolidated), closed by `lwt.window.completed`.
 ///
-/// A VM that wakes is `lwt.vm.active`; one that is gone only that, whatever it did before.
+/// A VM that wakes is `lwt.vm.active`, one that is ignored no longer `lwt.vm.considered`; one that is gone only that, whatever
+/// it did before.
 pub fn events(changes: &[(Fact, isize)], window_end_ms: i64) -> Vec<Event> {
     let gone = |vm: &VmId| changes.binary_search(&(Fact::Alive(vm.clone()), -1)).is_ok();
     let (ended, begun) = (pairs(changes, -1), pairs(changes, 1));
     let said = |(fact, diff): &(Fact, isize)| match fact {
-        Fact::Idle(vm) if *diff < 0 && gone(vm) => None,
-        Fact::Pair(a, b, _) if *diff < 0 && begun.contains(&(a, b)) => None,
-        Fact::Pair(a, b, _) if *diff > 0 && ended.contains(&(a, b)) => Some(Change::Changes),
+        Fact::Idle(vm) | Fact::Ignored(vm) if *diff < 0 && gone(vm) => None,
+        Fact::Pair(a, b, _) | Fact::Confirmed(a, b, _) if *diff < 0 && begun.contains(&(a, b)) => None,
+        Fact::Pair(a, b, _) | Fact::Confirmed(a, b, _) if *diff > 0 && ended.contains(&(a, b)) => {
+            Some(Change::Changes)
+        }
         _ => Some(if *diff > 0 { Change::Begins } else { Change::Ends }),
     };
     let mut events: Vec<Event> = changes
@@ -57,8 +60,8 @@ pub fn records(changes: &[(Fact, isize)], state: &State, window_end_ms: i64) -> 
 
 fn moved(fact: &Fact) -> Option<&VmId> {
     match fact {
-        Fact::Alive(vm) | Fact::Member(vm, _) => Some(vm),
-        Fact::Idle(_) | Fact::Pair(..) => None,
+        Fact::Alive(vm) | Fact::Member(vm, _) | Fact::Ignored(vm) => Some(vm),
+        Fact::Idle(_) | Fact::Pair(..) | Fact::Confirmed(..) => None,
     }
 }
 
@@ -70,7 +73,7 @@ fn versioned(record: impl serde::Serialize, window_end_ms: i64) -> serde_json::V
 /// The pairs that begin (1) or end (-1).
 fn pairs(changes: &[(Fact, isize)], sign: isize) -> BTreeSet<(&VmId, &VmId)> {
     let of_sign = changes.iter().filter(|(_, diff)| diff.signum() == sign);
-    of_sign.filter_map(|(fact, _)| if let Fact::Pair(a, b, _) = fact { Some((a, b)) } else { None }).collect()
+    of_sign.filter_map(|(fact, _)| fact.pair()).collect()
 }
 
 /// What happens to a fact.
@@ -87,11 +90,12 @@ fn event(fact: &Fact, change: Change, window_end_ms: i64) -> Event {
     match fact {
         Fact::Alive(vm) => about(of("lwt.vm.appeared", "lwt.vm.gone"), vm, data),
         Fact::Idle(vm) => about(of("lwt.vm.idle", "lwt.vm.active"), vm, data),
+        Fact::Ignored(vm) => about(of("lwt.vm.ignored", "lwt.vm.considered"), vm, data),
         Fact::Member(vm, ensemble) => {
             let data = EventData { ensemble: Some(ensemble.as_str().to_string()), ..data };
             about(of("lwt.ensemble.joined", "lwt.ensemble.left"), vm, data)
         }
-        Fact::Pair(a, b, evidence) => {
+        Fact::Pair(a, b, evidence) | Fact::Confirmed(a, b, evidence) => {
             let kind = match change {
                 Change::Begins => "lwt.dependency.appeared",
                 Change::Changes => "lwt.dependency.changed",
@@ -101,7 +105,9 @@ fn event(fact: &Fact, change: Change, window_end_ms: i64) -> Event {
             let mut known = Dependency::bare(a.clone(), b.clone(), 0);
             evidence.iter().filter(|_| change != Change::Ends).for_each(|evidence| evidence.fill(&mut known));
             let Dependency { a, b, strength, confidence, lag_ms, direct, cause, asked, .. } = known;
-            let of = EventData { strength, confidence, lag_ms, direct, cause, asked, ..data };
+            let is_decided = matches!(fact, Fact::Confirmed(..)) && change != Change::Ends;
+            let decided = is_decided.then(|| "confirmed".to_string());
+            let of = EventData { strength, confidence, lag_ms, direct, cause, asked, decided, ..data };
             event_of(kind, EventData { a: Some(a), b: Some(b), ..of })
         }
     }
@@ -199,6 +205,22 @@ mod tests {
         }
         check(&[(pair(50), 1)], &[&format!("lwt.dependency.appeared {name}"), completed]);
         check(&[(pair(50), -1)], &[&format!("lwt.dependency.vanished {name}"), completed]);
+    }
+
+    #[test]
+    fn what_is_decided_is_said() {
+        let [a, b] = ["a", "b"].map(VmId::new);
+        let confirmed = Fact::Confirmed(a.clone(), b, Some(some_evidence()));
+        let (completed, name) = ("lwt.window.completed .", "[\"a\",\"b\"]");
+        let changed = format!("lwt.dependency.changed {name}");
+        check(&[(pair(50), -1), (confirmed.clone(), 1)], &[&changed, completed]);
+        check(&[(pair(50), 1), (confirmed.clone(), -1)], &[&changed, completed]);
+        let data = |diff| events(&[(confirmed.clone(), diff)], 0).swap_remove(0).data.decided;
+        assert_eq!((data(1), data(-1)), (Some("confirmed".into()), None));
+        let ignored = Fact::Ignored(a.clone());
+        check(&[(ignored.clone(), 1)], &["lwt.vm.ignored a", completed]);
+        check(&[(ignored.clone(), -1)], &["lwt.vm.considered a", completed]);
+        check(&[(ignored, -1), (Fact::Alive(a), -1)], &["lwt.vm.gone a", completed]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! collect -> transport -> window -> model -> (cluster | coupling) -> dependencies -> events -> serve
 //!
-//! and back: perturb (asks) -> agent (does, on the hosts)
+//! and back: perturb (asks) -> agent (does, on the hosts); decisions (what people know better)
 
 pub mod types;
 pub mod simd;
@@ -19,6 +19,7 @@ pub mod coupling;
 pub mod dependencies;
 pub mod events;
 pub mod perturb;
+pub mod decisions;
 pub mod agent;
 pub mod evaluate;
 pub mod simulate;

@@ -15,6 +15,7 @@ mod clustered;
 mod coupled;
 mod driver;
 mod flow;
+mod ignored;
 pub mod kept;
 mod operators;
 mod pairs;
@@ -25,6 +26,7 @@ mod windows;
 use crate::cluster;
 use crate::coupling;
 use crate::coupling::enough::Enough;
+use crate::decisions::book::Decisions;
 use crate::dependencies::{Engine, Fact, Hysteresis};
 use crate::model::{Fit, Order};
 use crate::simd::Simd;
@@ -83,6 +85,10 @@ pub struct Plan {
     pub simd: Simd,
     /// A pair that somebody wants to see judged, by the coupling engine.
     pub watch: Option<watch::Watch>,
+    /// What people decided beforehand: whom to ignore.
+    pub decisions: Decisions,
+    /// Whether it hears of decisions while it runs, and heeds all of them. A flow over a log always does.
+    pub listens: bool,
     /// What was known before, of a flow that never ends and is started again; none of one that reads a trace.
     pub resume: Option<Arc<Restored>>,
 }
@@ -115,6 +121,11 @@ impl Plan {
     /// What was kept, as `what` sees it; nothing of a flow that keeps nothing.
     fn kept<'a, T: 'a>(&'a self, what: impl Fn(&Kept) -> Option<T> + 'a) -> impl Iterator<Item = T> + 'a {
         self.resume.iter().flat_map(move |resume| resume.of(&what).collect::<Vec<T>>())
+    }
+
+    /// Whether it heeds decisions.
+    fn heeds(&self) -> bool {
+        self.listens || self.resume.is_some()
     }
 
     /// Which engine finds the dependencies.

@@ -1,5 +1,5 @@
-//! HTTP: metrics and health of a worker; or the dashboard and the API. A read-only view of what others say of themselves,
-//! in one thread of its own. The only module that names the web stack.
+//! HTTP: metrics and health of a worker; or the dashboard and the API. A view of what others say of themselves, where people may
+//! decide what they know better, in one thread of its own. The only module that names the web stack.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -19,12 +19,13 @@ mod api;
 mod ask;
 mod assets;
 pub mod board;
+mod door;
 mod guests;
 pub mod history;
 mod recent;
 mod site;
 
-pub use site::Door;
+pub use door::Door;
 
 use board::Board;
 use guests::{Few, Terms};

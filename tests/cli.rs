@@ -31,7 +31,7 @@ fn manual() {
     let pages = folder.path().join("man1");
     let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).arg("man").arg(&pages).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    for command in ["analyze", "run", "perturb-plan", "topics-create", "man"] {
+    for command in ["analyze", "run", "perturb-plan", "topics-create", "decide", "decide-confirm", "man"] {
         let page = std::fs::read_to_string(pages.join(format!("lwt-{command}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS") && page.contains("Example"), "{command}: {page}");
     }
@@ -93,6 +93,47 @@ fn pictures() {
         let picture = lwt(&["analyze", trace, "--format", format]);
         assert!(picture.starts_with(begins), "{format}");
         assert_eq!(picture, lwt(&["analyze", trace, "--format", format, "--workers", "4"]), "{format}");
+    }
+}
+
+/// What people decided stands above what is found: the same bytes with any number of workers, in every window.
+#[test]
+fn decisions() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.csv");
+    let lwt = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let trace = trace.to_str().unwrap();
+    lwt(&["simulate", "--vms", "16", "--seconds", "480", "--seed", "5", "--output", trace]);
+    let decided = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/decisions.in/decisions.ndjson");
+    for engine in ["coupling", "kmeans"] {
+        let analyze = [
+            "analyze",
+            trace,
+            "--engine",
+            engine,
+            "--decisions",
+            decided,
+            "--format",
+            "json",
+            "--each-window",
+        ];
+        let one = lwt(&analyze);
+        assert_eq!(one, lwt(&[&analyze[..], &["--workers", "4"]].concat()), "{engine}");
+        for line in one.lines() {
+            let state: serde_json::Value = serde_json::from_str(line).unwrap();
+            let pairs = state["dependencies"].as_array().unwrap();
+            let held = |a: &str, b: &str| pairs.iter().find(|pair| pair["a"] == a && pair["b"] == b);
+            assert!(held("h0000/shop0-db", "h0000/shop0-web").is_none(), "{engine}: rejected");
+            let confirmed = held("h0000/hadoop3-master", "h0000/hadoop3-n1").unwrap();
+            assert_eq!(confirmed["decided"], "confirmed", "{engine}");
+            let vms = state["assignments"].as_array().unwrap();
+            let ignored = vms.iter().find(|vm| vm["vm"] == "h0000/auction1-cache").unwrap();
+            assert!(ignored["decided"] == "ignored" && ignored["ensemble"].is_null(), "{engine}");
+        }
     }
 }
 

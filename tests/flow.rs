@@ -3,6 +3,7 @@
 
 use lwt::cluster::{self, Clusters};
 use lwt::coupling;
+use lwt::decisions::record::{Decision, Entry, What};
 use lwt::dependencies::{Fact, Hysteresis, State};
 use lwt::model::{Fit, Order};
 use lwt::pipeline::{self, Feed, Message, Method, Plan, RunError, Window};
@@ -38,6 +39,8 @@ fn plan(method: Method, shape: Shape) -> Plan {
         workers: 1,
         simd: Simd::detect(),
         watch: None,
+        decisions: Default::default(),
+        listens: false,
         resume: None,
     }
 }
@@ -52,9 +55,21 @@ fn run(vm: &str, first: Tick, n: i64) -> Samples {
 
 /// Feeds one batch after the other, each with the watermark behind it.
 fn flow(plan: &Plan, batches: Vec<(Vec<Samples>, Tick)>) -> (Vec<Window>, Vec<DeadLetter>) {
-    let mut batches = batches.into_iter();
+    flow_with(plan, batches, vec![])
+}
+
+/// The same, with what is decided: with which batch.
+fn flow_with(
+    plan: &Plan,
+    batches: Vec<(Vec<Samples>, Tick)>,
+    decided: Vec<(usize, Entry)>,
+) -> (Vec<Window>, Vec<DeadLetter>) {
+    let mut batches = batches.into_iter().enumerate();
     let feed: Feed = Box::new(move |batch: &mut Batch| {
-        let Some((samples, watermark)) = batches.next() else { return Ok(Progress::End) };
+        let Some((i, (samples, watermark))) = batches.next() else { return Ok(Progress::End) };
+        let now = decided.iter().filter(|(at, _)| *at == i);
+        let bytes = |entry: &Entry| (entry.about.key().into_bytes(), entry.value().unwrap_or_default());
+        batch.decided.extend(now.map(|(_, entry)| bytes(entry)));
         batch.samples.extend(samples);
         batch.watermark = Some(watermark);
         Ok(Progress::More)
@@ -225,7 +240,7 @@ fn who_comes_goes_and_rests_is_said_of_coupled_vms_too() {
         Fact::Alive(vm) => of(vm),
         Fact::Idle(vm) => Some(format!("idle {}", of(vm)?)),
         Fact::Member(vm, ensemble) => Some(format!("{} in {ensemble}", of(vm).filter(|vm| vm == "a9")?)),
-        Fact::Pair(..) => None,
+        Fact::Pair(..) | Fact::Confirmed(..) | Fact::Ignored(_) => None,
     });
     assert_eq!(
         said,
@@ -238,4 +253,49 @@ fn who_comes_goes_and_rests_is_said_of_coupled_vms_too() {
         b9.push(state.assignment(&VmId::new("b9")).ensemble);
     }
     assert_eq!((&b9[0], &b9[4]), (&Membership::One("e2".into()), &Membership::None));
+}
+
+#[test]
+fn what_is_decided_meanwhile_counts_with_the_window_that_is_open() {
+    let panes: Vec<_> = (0..9).map(|pane| (park(pane * 60, 60), pane * 60 + 60)).collect();
+    let made = |what| Entry::made(Decision::new(what, "w", None, 0).unwrap());
+    let [a, b, hub] = ["loner00", "loner01", "hub"].map(VmId::new);
+    let ignored = made(What::Ignored { vm: hub });
+    let decided = vec![
+        (1, made(What::Confirmed { a, b })),
+        (5, ignored.clone()),
+        (7, Entry::undone(ignored.about)),
+        (7, made(What::Named { ensemble: "e1".into(), name: "shop".into() })),
+    ];
+    let plan = Plan { listens: true, ..coupled() };
+    let (windows, refused) = flow_with(&plan, panes.clone(), decided.clone());
+    for workers in [2, 3, 4] {
+        let plan = Plan { workers, ..plan.clone() };
+        assert!(
+            (windows.clone(), refused.clone()) == flow_with(&plan, panes.clone(), decided.clone()),
+            "{workers} workers"
+        );
+    }
+    let found = said(&windows, |fact| match fact {
+        Fact::Ignored(vm) => Some(format!("ignored {vm}")),
+        Fact::Confirmed(a, b, evidence) => Some(format!("confirmed {a} {b} {}", evidence.is_some())),
+        Fact::Member(vm, ensemble) if vm.as_str() == "loner00" || ensemble.as_str() == "shop" => {
+            Some(format!("{vm} in {ensemble}"))
+        }
+        _ => None,
+    });
+    let expected = [
+        "+loner00 in loner00+loner01 at 300",
+        "+confirmed loner00 loner01 false at 300",
+        "+ignored hub at 360",
+        "+a0 in shop at 480",
+        "+a1 in shop at 480",
+        "+a2 in shop at 480",
+        "+hub in shop at 480",
+        "-ignored hub at 480",
+    ];
+    assert_eq!(found, expected);
+    // Who does not listen is as if nothing had been decided.
+    assert!(flow(&coupled(), panes.clone()) == flow_with(&coupled(), panes.clone(), decided));
+    assert!(flow(&plan, panes.clone()) == flow(&coupled(), panes), "listening alone changes nothing");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lwt::cluster::{self, Clusters};
 use lwt::coupling;
+use lwt::decisions::record::{Decision, Entry, What};
 use lwt::dependencies::{Evidence, Fact, Hysteresis, State};
 use lwt::model::{Fit, Order};
 use lwt::perturb::record::Verdict;
@@ -30,6 +31,7 @@ struct Log {
     first: u64,
     panes: Vec<Vec<Samples>>,
     told: Vec<Told>,
+    decided: Vec<Told>,
 }
 
 /// The same as of a park of which some hosts sample every five seconds only.
@@ -66,8 +68,8 @@ fn log(minutes: usize) -> Log {
         panes.push(pane);
     }
     let first = (start_ms / 1000 / HOP) as u64;
-    let told = told(&panes[0], first);
-    Log { first, panes, told }
+    let (told, decided) = (told(&panes[0], first), decided(&panes[0], first));
+    Log { first, panes, told, decided }
 }
 
 /// Verdicts on the VMs of some samples: two that have nothing to do with each other are confirmed, which ends three windows
@@ -80,6 +82,7 @@ fn told(samples: &[Samples], first: u64) -> Vec<Told> {
         serde_json::to_vec(&Verdict::new(cause.clone(), vm.clone(), 0.01, judgement, 0)).unwrap()
     };
     let told = |pane: u64, windows: u64, bytes: Vec<u8>| Told {
+        key: vec![],
         bytes,
         origin: format!("told {pane}"),
         from: first + pane,
@@ -95,6 +98,29 @@ fn told(samples: &[Samples], first: u64) -> Vec<Told> {
         all.extend([(one, *vm), (*vm, one)].map(|(a, b)| told(12, 3, verdict(a, b, Finding::Refuted))));
     }
     all
+}
+
+/// Decisions on the VMs of some samples: the second one is ignored for five windows, the third one and the last but one are
+/// confirmed for good; something is no decision.
+fn decided(samples: &[Samples], first: u64) -> Vec<Told> {
+    let vms: Vec<&VmId> = samples.iter().map(|run| &run.vm).collect::<BTreeSet<_>>().into_iter().collect();
+    let decided = |pane: u64, entry: &Entry| Told {
+        key: entry.about.key().into_bytes(),
+        bytes: entry.value().unwrap_or_default(),
+        origin: format!("decided {pane}"),
+        from: first + pane,
+        until: first + pane,
+    };
+    let made = |what| Entry::made(Decision::new(what, "w", None, 0).unwrap());
+    let ignored = made(What::Ignored { vm: vms[1].clone() });
+    let confirmed = made(What::Confirmed { a: vms[2].clone(), b: vms[vms.len() - 2].clone() });
+    let nothing = Told { key: b"{}".to_vec(), ..decided(9, &ignored) };
+    vec![
+        decided(8, &ignored),
+        nothing,
+        decided(13, &Entry::undone(ignored.about.clone())),
+        decided(14, &confirmed),
+    ]
 }
 
 fn coupling() -> Plan {
@@ -121,6 +147,8 @@ fn plan(method: Method, shape: Shape) -> Plan {
         workers: 1,
         simd: Simd::detect(),
         watch: None,
+        decisions: Default::default(),
+        listens: false,
         resume: None,
     }
 }
@@ -140,6 +168,7 @@ fn tail(log: Arc<Log>, (worker, workers): (usize, usize), plan: &Plan) -> Tail {
         batch.dead.extend((worker == 0).then_some((letter, open)));
         let now = |told: &&Told| worker == 0 && told.from == open && done.is_none_or(|done| open > done);
         batch.told.extend(log.told.iter().filter(now).cloned());
+        batch.decided.extend(log.decided.iter().filter(now).cloned());
         pane += 1;
         batch.open = open + 1;
         Ok(())
@@ -212,9 +241,16 @@ fn check(plan: Plan, log: Log) {
     assert!(asked(1).contains(&16), "{:?}", asked(1));
     assert_eq!(
         undisturbed[9].2,
-        [(log.first + 9).to_string(), "told 9".into()],
+        [(log.first + 9).to_string(), "decided 9".into(), "told 9".into()],
         "what is no record is refused"
     );
+    let decided = |is: fn(&Fact) -> bool, diff: isize| {
+        let changed = |(_, changes, _): &Said| changes.iter().any(|(fact, d)| is(fact) && *d == diff);
+        undisturbed.iter().position(changed)
+    };
+    let ignored = |fact: &Fact| matches!(fact, Fact::Ignored(_));
+    assert_eq!((decided(ignored, 1), decided(ignored, -1)), (Some(8), Some(13)));
+    assert_eq!(decided(|fact| matches!(fact, Fact::Confirmed(..)), 1), Some(14));
     for stops in [vec![(1, 24)], vec![(2, 1), (1, 4), (3, 12), (2, 7)], vec![(4, 11), (1, 13)]] {
         let (mut said, mut kept) = (vec![], Kepts::new());
         for (workers, windows) in &stops {

@@ -10,12 +10,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 
+use super::decide::read_decisions;
 use super::input::{self, Input};
 use super::output::{self, Outcome};
 use super::perturb::read_verdicts;
 use super::progress::Progress;
 use super::session::{self, Happened};
 use crate::config::{Config, RawConfig, Wrong, spell};
+use crate::decisions::amend;
 use crate::dependencies::State;
 use crate::evaluate::{self, Measures, Score, Truth};
 use crate::perturb::merge;
@@ -80,6 +82,9 @@ pub struct Args {
     /// Verdicts of lwt perturb, a JSON object a line: they stand above what correlation says.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     verdicts: Option<PathBuf>,
+    /// What people decided, a JSON object a line (lwt decide list --format json): it stands above all that is found.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    decisions: Option<PathBuf>,
     /// Worker threads [default: 1].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
@@ -97,6 +102,7 @@ const EXAMPLES: &str = "Examples:
   lwt analyze trace.csv --window auto
   lwt analyze trace.csv --format json --each-window > result.json
   lwt analyze trace.csv --engine kmeans --order 45 --clusters 14
+  lwt analyze trace.csv --decisions decisions.ndjson
   lwt analyze trace.csv --format svg > map.svg
   lwt analyze trace.csv --truth truth.csv --report report.html";
 
@@ -141,7 +147,8 @@ pub fn run(args: &Args, raw: RawConfig, out: &mut impl Write) -> anyhow::Result<
     if config.length.is_none() {
         config.length = Some(auto::length(&config, period_ms, simd)?);
     }
-    let plan = session::plan(&config, period_ms, false, simd)?;
+    let decisions = args.decisions.as_ref().map(|path| read_decisions(path)).transpose()?.unwrap_or_default();
+    let plan = Plan { decisions, ..session::plan(&config, period_ms, false, simd)? };
     let mut analysis = Analysis::new(args, (truth, verdicts), &plan, period_ms)?;
     let feed = Box::new(move |batch: &mut _| trace.read(batch));
     let (state, failed) = session::follow(&plan, feed, period_ms, |happened| analysis.take(happened, out))?;
@@ -269,13 +276,16 @@ impl<'a> Analysis<'a> {
         Outcome { state, plan, period_ms: *period_ms, last, samples: *samples }
     }
 
-    /// What holds, with what the verdicts say.
+    /// What holds, with what the verdicts say, and above that what people decided.
     fn amended<'s>(&self, state: &'s State) -> Cow<'s, State> {
-        if self.verdicts.is_empty() {
+        let decisions = &self.plan.decisions;
+        if self.verdicts.is_empty() && decisions.is_empty() {
             return Cow::Borrowed(state);
         }
         let mut amended = state.clone();
         amended.amend(&merge::changes(state, &self.verdicts));
+        let decided = amend::changes(&amended, decisions);
+        amended.amend(&decided);
         Cow::Owned(amended)
     }
 

@@ -10,12 +10,12 @@ use anyhow::Context;
 use super::output::{self, Outcome};
 use super::run::paced;
 use super::session::{self, Happened};
-use super::{dashboard, input};
+use super::{Clock, dashboard, input};
 use crate::config::{Config, RawConfig, spell};
 use crate::dependencies::Fact;
 use crate::evaluate::{self, Truth};
-use crate::pipeline::{Feed, Summary};
-use crate::serve::board::Board;
+use crate::pipeline::{Feed, Plan, Summary};
+use crate::serve::board::{Board, Desk};
 use crate::simd::Simd;
 use crate::simulate::{Params, Reading, Simulator, truth_csv};
 use crate::transport::file::{Batch, Progress};
@@ -61,7 +61,7 @@ const PERIOD_MS: u64 = 1000;
 ///
 /// # Errors
 /// A speed that makes no sense, or a terminal that is gone.
-pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn run(args: &Args, mut raw: RawConfig, now_ms: Clock, out: &mut impl Write) -> anyhow::Result<()> {
     raw.set("source.speed", &args.speed, "--speed")?;
     input::set_flags(&mut raw, &[("serve.listen", "--listen", &args.listen)])?;
     let config = raw.prove()?;
@@ -76,26 +76,16 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
     };
     let simulator = Simulator::new(params)?;
     let truth = Truth::parse(&truth_csv(&simulator)).context("the simulator's truth")?;
-    let plan = session::plan(&config, PERIOD_MS, false, Simd::detect())?;
-    writeln!(
-        out,
-        "A simulated datacenter of {} VMs. lwt sees how much CPU each of them uses, and nothing else.",
-        args.vms
-    )?;
-    let speed = config.speed.map_or("as fast as it can".into(), |speed| format!("{speed} times as fast"));
-    let length = Duration::from_millis(plan.window.length() as u64 * PERIOD_MS);
-    let minute = length.as_secs() / 60;
-    writeln!(
-        out,
-        "Time runs {speed}; windows of {}, every {}: the first is complete at minute {minute}.\n",
-        spell(length),
-        spell(config.hop)
-    )?;
-    let board = at.map(|at| open(&config, at, &speed, out)).transpose()?;
+    let mut plan = session::plan(&config, PERIOD_MS, false, Simd::detect())?;
+    plan.listens = at.is_some();
+    let speed = introduce(args, &config, &plan, out)?;
+    let (desk, decided) = dashboard::desk(now_ms);
+    let note = format!("a simulated datacenter, {speed}: nothing here is real");
+    let board = at.map(|at| open(&config, at, (note, desk), out)).transpose()?;
     out.flush()?;
     let mut feed = simulated(simulator, minutes.map_or(u64::MAX, |minutes| u64::from(minutes) * 60));
     if let Some(board) = &board {
-        feed = dashboard::tapped(feed, board.clone());
+        feed = dashboard::heard(dashboard::tapped(feed, board.clone()), decided);
     }
     if let Some(speed) = config.speed {
         feed = paced(feed, PERIOD_MS, speed);
@@ -132,15 +122,33 @@ pub fn run(args: &Args, mut raw: RawConfig, out: &mut impl Write) -> anyhow::Res
     Ok(writeln!(out, "Next: lwt analyze YOUR-TRACE (lwt help analyze says which formats it reads)")?)
 }
 
+/// Says what there will be to see; gives the speed, in words.
+fn introduce(args: &Args, config: &Config, plan: &Plan, out: &mut impl Write) -> anyhow::Result<String> {
+    writeln!(
+        out,
+        "A simulated datacenter of {} VMs. lwt sees how much CPU each of them uses, and nothing else.",
+        args.vms
+    )?;
+    let speed = config.speed.map_or("as fast as it can".into(), |speed| format!("{speed} times as fast"));
+    let length = Duration::from_millis(plan.window.length() as u64 * PERIOD_MS);
+    let minute = length.as_secs() / 60;
+    writeln!(
+        out,
+        "Time runs {speed}; windows of {}, every {}: the first is complete at minute {minute}.\n",
+        spell(length),
+        spell(config.hop)
+    )?;
+    Ok(speed)
+}
+
 /// Opens the dashboard, and says where.
 fn open(
     config: &Config,
     (address, or_any): (SocketAddr, bool),
-    speed: &str,
+    (note, desk): (String, Desk),
     out: &mut impl Write,
 ) -> anyhow::Result<Arc<Board>> {
-    let note = format!("a simulated datacenter, {speed}: nothing here is real");
-    let board = dashboard::board(config, PERIOD_MS, Some(note))?;
+    let board = dashboard::board(config, PERIOD_MS, Some(note), Some(desk))?;
     let address = dashboard::open(board.clone(), address, or_any, config)?;
     writeln!(out, "dashboard: http://{address}\n")?;
     Ok(board)

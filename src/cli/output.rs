@@ -129,9 +129,13 @@ pub fn table(outcome: &Outcome<'_>, out: &mut impl Write) -> io::Result<()> {
     let named = |vm: &VmId| vm.to_string();
     let shared = state.members().filter(|(_, of)| of.len() > 1);
     say_list("shared", shared.map(|(vm, of)| shared_by(vm, of)), out)?;
-    let alone = state.members().filter(|(vm, of)| of.len() == 0 && !state.idle().contains(*vm));
+    let apart = |vm: &VmId| state.idle().contains(vm) || state.ignored().contains(vm);
+    let alone = state.members().filter(|(vm, of)| of.len() == 0 && !apart(vm));
     say_list("alone", alone.map(|(vm, _)| named(vm)), out)?;
-    say_list("idle", state.idle().iter().map(named), out)
+    say_list("idle", state.idle().iter().map(named), out)?;
+    say_list("ignored", state.ignored().iter().map(named), out)?;
+    let confirmed = state.dependencies().filter(|pair| pair.decided.is_some());
+    say_list("confirmed by somebody", confirmed.map(|pair| format!("{}+{}", pair.a, pair.b)), out)
 }
 
 /// Whether the window is long enough.
@@ -261,6 +265,8 @@ mod tests {
             workers: 1,
             simd: Simd::detect(),
             watch: None,
+            decisions: Default::default(),
+            listens: false,
             resume: None,
         };
         let (state, last) = (state(), Summary { judged: 5, clusters, ..Summary::default() });

@@ -14,8 +14,9 @@ use super::input::{self, Input};
 use super::run::paced;
 use super::session::{self, Happened};
 use super::stop::Stop;
-use super::{Clock, check, dashboard};
+use super::{Clock, check, dashboard, decide};
 use crate::config::{Config, RawConfig};
+use crate::decisions::record::Entry;
 use crate::pipeline::Feed;
 use crate::serve::board::Board;
 use crate::serve::history::{History, Picture};
@@ -43,7 +44,8 @@ const GRACE: Duration = Duration::from_secs(2);
   lwt serve --trace trace.csv                        a recording; then open http://127.0.0.1:7890
   lwt serve --trace day.csv.gz --speed 60            as it happened, a minute a second
   lwt serve pipelines/datacenter.toml --listen 127.0.0.1:7880    what lwt run with the same file publishes
-  lwt serve --brokers kafka1:9092 --listen 0.0.0.0:7890 --set serve.token_file=/etc/lwt/token
+  lwt serve --brokers kafka1:9092 --listen 0.0.0.0:7890 --set serve.token_file=/etc/lwt/token \\
+      --set serve.write_token_file=/etc/lwt/deciders        and who may decide something there
 
 What the API offers: http://127.0.0.1:7890/api/v1/openapi.json")]
 pub struct Args {
@@ -114,7 +116,7 @@ fn recording(config: &Config, name: &str, out: &mut impl Write) -> anyhow::Resul
     trace.notes().iter().for_each(|note| eprintln!("lwt: {note}"));
     let period_ms = trace.period_ms();
     let plan = session::plan(config, period_ms, false, Simd::detect())?;
-    let board = dashboard::board(config, period_ms, Some(format!("the recording {name}")))?;
+    let board = dashboard::board(config, period_ms, Some(format!("the recording {name}")), None)?;
     open(config, board.clone(), out)?;
     let mut feed: Feed = Box::new(move |batch| trace.read(batch));
     if let Some(speed) = config.speed {
@@ -146,12 +148,15 @@ fn published(config: &Config, stop: &Stop, now_ms: Clock, out: &mut impl Write) 
     let client = Arc::new(Client::new(&config.kafka)?);
     client.connect()?;
     let period_ms = config.period.unwrap_or(session::PERIOD).as_millis() as u64;
-    let board = dashboard::board(config, period_ms, Some(format!("Kafka at {}", client.brokers())))?;
+    let note = format!("Kafka at {}", client.brokers());
+    let desk = decide::desk(client.clone(), config, now_ms);
+    let board = dashboard::board(config, period_ms, Some(note), Some(desk))?;
     // From the oldest event that is still there: they are the history.
     let follower = Follower::open(&client, &config.topics.events, Some(0))?;
     board.resume(history(&client, &follower, config)?);
     open(config, board.clone(), out)?;
     listen_to_samples(client.clone(), config, (period_ms, board.about.window_ms), board.clone(), now_ms)?;
+    listen_to_decisions(client.clone(), config, board.clone())?;
     while !stop.is_told() {
         if let Some(bytes) = follower.next(QUIET)? {
             match serde_json::from_slice::<Event>(&bytes) {
@@ -232,11 +237,35 @@ fn listen_to_samples(
             }
         }
     };
-    let told = move || {
-        if let Err(error) = follow() {
-            eprintln!("lwt: the samples are not shown any more: {error:#}");
+    beside("samples", follow)
+}
+
+/// Shows what is decided: all that stands, and what follows.
+fn listen_to_decisions(client: Arc<Client>, config: &Config, board: Arc<Board>) -> anyhow::Result<()> {
+    let topic = config.topics.decisions.clone();
+    let follow = move || -> anyhow::Result<()> {
+        let follower = Follower::open(&client, &topic, Some(0))?;
+        loop {
+            let Some((key, value)) = follower.next_entry(QUIET)? else { continue };
+            match Entry::read(&key, value.as_deref().unwrap_or_default()) {
+                Ok(entry) => board.hear(entry),
+                Err(unfit) => eprintln!("lwt: {topic} holds something that is no decision: {unfit}"),
+            }
         }
     };
-    thread::Builder::new().name("samples".into()).spawn(told).context("cannot start a thread")?;
+    beside("decisions", follow)
+}
+
+/// Runs `follow` in a thread; says so when it fails.
+fn beside(
+    what: &'static str,
+    follow: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let told = move || {
+        if let Err(error) = follow() {
+            eprintln!("lwt: the {what} are not shown any more: {error:#}");
+        }
+    };
+    thread::Builder::new().name(what.into()).spawn(told).context("cannot start a thread")?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use crate::cluster::{self, Clusters};
 use crate::config::{Config, spell};
 use crate::coupling;
+use crate::decisions::book::Decisions;
 use crate::dependencies::{Engine, State};
 use crate::model::Order;
 use crate::pipeline::{self, Feed, Message, Method, Plan, Window};
@@ -49,8 +50,18 @@ pub fn plan(config: &Config, period_ms: u64, aligned: bool, simd: Simd) -> anyho
     };
     let shape = Shape { max_missing: config.missing, scales, ..Shape::new(length, hop, max_lag) };
     let window = window::Params::new(shape)?;
-    let (hysteresis, workers) = (config.hysteresis, config.workers);
-    Ok(Plan { method, window, hysteresis, aligned, workers, simd, watch: None, resume: None })
+    Ok(Plan {
+        method,
+        window,
+        hysteresis: config.hysteresis,
+        aligned,
+        workers: config.workers,
+        simd,
+        watch: None,
+        decisions: Decisions::default(),
+        listens: false,
+        resume: None,
+    })
 }
 
 /// What to do about windows in which VMs cannot be compared.

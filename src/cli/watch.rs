@@ -148,7 +148,8 @@ fn held(value: &Value) -> String {
     }
     let ensembles = names(&value["ensemble"]);
     if ensembles.is_empty() {
-        return format!("{} is in no ensemble", text("vm"));
+        let why = if value["decided"] == "ignored" { ": somebody decided so" } else { "" };
+        return format!("{} is in no ensemble{why}", text("vm"));
     }
     format!("{} is in {}", text("vm"), ensembles.join(", "))
 }
@@ -173,7 +174,8 @@ fn evidence(value: &Value) -> String {
     let known = ["strength", "confidence"]
         .iter()
         .filter_map(|field| Some(format!(", {field} {:.3}", value[*field].as_f64()?)));
-    known.collect()
+    let decided = value["decided"].as_str().map(|decided| format!(", {decided} by somebody"));
+    known.chain(decided).collect()
 }
 
 #[cfg(test)]
@@ -193,6 +195,11 @@ mod tests {
                 json!({"type":"lwt.dependency.appeared","time":"T","data":{"a":"a","b":"b","strength":0.5}}),
                 "T a and b: dependency appeared, strength 0.500",
             ),
+            (
+                json!({"type":"lwt.dependency.appeared","time":"T","data":{"a":"a","b":"b","strength":null,"decided":"confirmed"}}),
+                "T a and b: dependency appeared, confirmed by somebody",
+            ),
+            (json!({"type":"lwt.vm.ignored","time":"T","data":{"vm":"h/a"}}), "T h/a ignored"),
             (json!(7), "? ?"),
         ];
         for (event, want) in rows {
@@ -200,5 +207,7 @@ mod tests {
         }
         assert_eq!(held(&json!({"vm":"a","ensemble":["e1","e2"]})), "a is in e1, e2");
         assert_eq!(held(&json!({"vm":"a","ensemble":null})), "a is in no ensemble");
+        let ignored = json!({"vm":"a","ensemble":null,"decided":"ignored"});
+        assert_eq!(held(&ignored), "a is in no ensemble: somebody decided so");
     }
 }

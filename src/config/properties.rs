@@ -23,6 +23,10 @@ impl Variables {
         self.0.insert(name, value);
     }
 
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     pub fn overlay(&mut self, over: Variables) {
         self.0.extend(over.0);
     }
@@ -137,7 +141,7 @@ impl RawConfig {
     pub(super) fn resolved(&self) -> BTreeMap<String, Value> {
         let resolve = |value: &Value| match value {
             Value::Variable(name) => {
-                self.variables.0.get(name).map_or_else(|| value.clone(), |v| secret(v.clone()))
+                self.variables.get(name).map_or_else(|| value.clone(), |v| secret(v.into()))
             }
             value => value.clone(),
         };

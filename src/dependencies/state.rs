@@ -16,6 +16,7 @@ pub struct State {
     /// The VMs that exist, with the ensembles they are in, each with the window in which the VM joined.
     members: BTreeMap<VmId, BTreeMap<Ensemble, u64>>,
     idle: BTreeSet<VmId>,
+    ignored: BTreeSet<VmId>,
     pairs: BTreeMap<(VmId, VmId), Since>,
 }
 
@@ -25,13 +26,19 @@ pub struct Since {
     /// The window in which it appeared.
     since: u64,
     evidence: Option<Evidence>,
+    /// Whether somebody decided that it is held.
+    #[serde(default)]
+    decided: bool,
 }
 
-/// A VM that exists: the ensembles that it is in, each with the window in which it joined, and whether it does nothing.
+/// A VM that exists: the ensembles that it is in, each with the window in which it joined, whether it does nothing, and
+/// whether it is ignored.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Membered {
     ensembles: BTreeMap<Ensemble, u64>,
     idle: bool,
+    #[serde(default)]
+    ignored: bool,
 }
 
 impl State {
@@ -42,8 +49,9 @@ impl State {
         pairs: impl Iterator<Item = ((VmId, VmId), Since)>,
     ) -> Self {
         let mut state = State { windows, pairs: pairs.collect(), ..State::default() };
-        for (vm, Membered { ensembles, idle }) in vms {
+        for (vm, Membered { ensembles, idle, ignored }) in vms {
             state.idle.extend(idle.then(|| vm.clone()));
+            state.ignored.extend(ignored.then(|| vm.clone()));
             state.members.insert(vm, ensembles);
         }
         state
@@ -52,7 +60,8 @@ impl State {
     /// Its parts: the VMs.
     pub fn membered(&self) -> impl Iterator<Item = (&VmId, Membered)> {
         self.members.iter().map(|(vm, ensembles)| {
-            (vm, Membered { ensembles: ensembles.clone(), idle: self.idle.contains(vm) })
+            let (idle, ignored) = (self.idle.contains(vm), self.ignored.contains(vm));
+            (vm, Membered { ensembles: ensembles.clone(), idle, ignored })
         })
     }
 
@@ -80,12 +89,13 @@ impl State {
         match fact {
             Fact::Alive(vm) => drop(self.members.remove(vm)),
             Fact::Idle(vm) => drop(self.idle.remove(vm)),
+            Fact::Ignored(vm) => drop(self.ignored.remove(vm)),
             Fact::Member(vm, ensemble) => {
                 if let Some(ensembles) = self.members.get_mut(vm) {
                     ensembles.remove(ensemble);
                 }
             }
-            Fact::Pair(a, b, _) => {
+            Fact::Pair(a, b, _) | Fact::Confirmed(a, b, _) => {
                 let pair = self.pairs.remove(&(a.clone(), b.clone()));
                 ended.extend(pair.map(|pair| ((a, b), pair.since)));
             }
@@ -97,14 +107,41 @@ impl State {
         match fact {
             Fact::Alive(vm) => drop(self.members.entry(vm.clone()).or_default()),
             Fact::Idle(vm) => drop(self.idle.insert(vm.clone())),
+            Fact::Ignored(vm) => drop(self.ignored.insert(vm.clone())),
             Fact::Member(vm, ensemble) => {
                 self.members.entry(vm.clone()).or_default().insert(ensemble.clone(), self.windows);
             }
-            Fact::Pair(a, b, evidence) => {
+            Fact::Pair(a, b, evidence) | Fact::Confirmed(a, b, evidence) => {
                 let since = *ended.get(&(a, b)).unwrap_or(&self.windows);
-                self.pairs.insert((a.clone(), b.clone()), Since { since, evidence: *evidence });
+                let (evidence, decided) = (*evidence, matches!(fact, Fact::Confirmed(..)));
+                self.pairs.insert((a.clone(), b.clone()), Since { since, evidence, decided });
             }
         }
+    }
+
+    /// What holds, as the facts that make it.
+    pub fn facts(&self) -> BTreeSet<Fact> {
+        let alive = self.members.keys().cloned().map(Fact::Alive);
+        let members = self
+            .members
+            .iter()
+            .flat_map(|(vm, of)| of.keys().map(move |ensemble| Fact::Member(vm.clone(), ensemble.clone())));
+        let idle = self.idle.iter().cloned().map(Fact::Idle);
+        let ignored = self.ignored.iter().cloned().map(Fact::Ignored);
+        alive.chain(members).chain(idle).chain(ignored).chain(self.held()).collect()
+    }
+
+    /// The pairs that are held, as facts, in order of pair.
+    pub fn held(&self) -> impl Iterator<Item = Fact> + '_ {
+        self.pairs.iter().map(|((a, b), pair)| {
+            let fact = if pair.decided { Fact::Confirmed } else { Fact::Pair };
+            fact(a.clone(), b.clone(), pair.evidence)
+        })
+    }
+
+    /// The ensembles that the VM is in, if it exists.
+    pub fn of(&self, vm: &VmId) -> Option<impl ExactSizeIterator<Item = &Ensemble>> {
+        self.members.get(vm).map(|of| of.keys())
     }
 
     /// The VMs that exist, each with the ensembles it is in.
@@ -139,6 +176,11 @@ impl State {
         &self.idle
     }
 
+    /// The VMs that take part in nothing, because somebody decided so.
+    pub fn ignored(&self) -> &BTreeSet<VmId> {
+        &self.ignored
+    }
+
     /// How many pairs are held dependent.
     pub fn pair_count(&self) -> usize {
         self.pairs.len()
@@ -152,7 +194,8 @@ impl State {
     /// The record of one VM's membership.
     pub fn assignment(&self, vm: &VmId) -> Assignment {
         let names = self.members.get(vm).into_iter().flat_map(|of| of.keys().map(Ensemble::as_str));
-        Assignment { vm: vm.clone(), ensemble: Membership::from_names(names) }
+        let decided = self.ignored.contains(vm).then(|| "ignored".to_string());
+        Assignment { vm: vm.clone(), ensemble: Membership::from_names(names), decided }
     }
 
     /// The mean confidence of the pairs within each ensemble, where there is evidence of any.
@@ -186,6 +229,7 @@ impl State {
         let pair = self.pairs.get(&(a.clone(), b.clone()))?;
         let mut record = Dependency::bare(a.clone(), b.clone(), self.windows + 1 - pair.since);
         pair.evidence.iter().for_each(|evidence| evidence.fill(&mut record));
+        record.decided = pair.decided.then(|| "confirmed".to_string());
         Some(record)
     }
 }
@@ -231,6 +275,34 @@ mod tests {
         state.apply(&[(pair(450), -1)]);
         state.apply(&[(pair(300), 1)]);
         assert_eq!(state.dependency(&a, &b).unwrap().windows, 1, "it was gone in between");
+    }
+
+    #[test]
+    fn what_is_decided_is_marked() {
+        let [a, b, c] = ["a", "b", "c"].map(VmId::new);
+        let (pair, confirmed) = (Fact::Pair, Fact::Confirmed);
+        let mut state = State::default();
+        let all = [&a, &b, &c].map(|vm| (Fact::Alive(vm.clone()), 1));
+        state.apply(&all);
+        state.apply(&[(pair(a.clone(), b.clone(), Some(some())), 1), (Fact::Ignored(c.clone()), 1)]);
+        let said = |state: &State| state.dependency(&a, &b).map(|held| (held.decided, held.windows));
+        assert_eq!(said(&state), Some((None, 1)));
+        state.apply(&[
+            (pair(a.clone(), b.clone(), Some(some())), -1),
+            (confirmed(a.clone(), b.clone(), Some(some())), 1),
+        ]);
+        assert_eq!(said(&state), Some((Some("confirmed".into()), 2)), "the same pair");
+        assert_eq!(state.assignment(&c).decided.as_deref(), Some("ignored"));
+        let facts: Vec<(Fact, isize)> = state.facts().into_iter().map(|fact| (fact, 1)).collect();
+        let mut again = State::default();
+        again.amend(&facts);
+        assert_eq!(again.facts(), state.facts());
+        let resumed = State::resume(
+            state.windows,
+            state.membered().map(|(vm, of)| (vm.clone(), of)),
+            state.pairs().map(|(pair, since)| (pair.clone(), *since)),
+        );
+        assert_eq!(resumed, state);
     }
 
     #[test]

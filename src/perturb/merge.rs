@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::Verdict;
 use super::verdict::Finding;
-use crate::dependencies::{Asked, Cause, Driver, Ensemble, Evidence, Fact, Probability, State};
+use crate::dependencies::{Asked, Cause, Driver, Ensemble, Evidence, Fact, Probability, State, follow};
 use crate::types::VmId;
 
 /// What the verdicts on a pair come to.
@@ -63,6 +63,8 @@ pub fn changes<'a>(state: &State, verdicts: impl IntoIterator<Item = &'a Verdict
     let settled = settled(verdicts);
     let dropped: BTreeSet<&(VmId, VmId)> =
         settled.iter().filter(|(_, settled)| **settled == Settled::Refuted).map(|(pair, _)| pair).collect();
+    let tied =
+        |(a, b): (&VmId, &VmId)| !dropped.contains(&(a.clone(), b.clone())) && state.evidence(a, b).is_some();
     for (pair, settled) in &settled {
         let (Some(of_a), Some(of_b)) = (of.get(&pair.0), of.get(&pair.1)) else { continue };
         let held = state.evidence(&pair.0, &pair.1);
@@ -72,14 +74,14 @@ pub fn changes<'a>(state: &State, verdicts: impl IntoIterator<Item = &'a Verdict
                 out.extend(held.map(|evidence| (fact(evidence), -1)));
                 out.push((fact(Some(confirmed(verdict, held.flatten()))), 1));
                 if of_a.is_disjoint(of_b) {
-                    out.extend(joined(pair, (of_a, of_b)));
+                    out.extend(follow::joined((&pair.0, &pair.1), (of_a, of_b)));
                 }
             }
             Settled::Refuted => {
                 out.extend(held.map(|evidence| (fact(evidence), -1)));
                 for ensemble in of_a.intersection(of_b) {
                     let members = all.get(*ensemble).map_or(&[][..], |members| members);
-                    out.extend(left(state, &dropped, pair, (ensemble, members)));
+                    out.extend(follow::left((&pair.0, &pair.1), (ensemble, members), tied));
                 }
             }
             Settled::Half(verdict) | Settled::Open(verdict) => {
@@ -128,42 +130,6 @@ fn confirmed(verdict: &Verdict, held: Option<Evidence>) -> Evidence {
         asked: Some(asked(verdict)),
         ..known
     }
-}
-
-/// Two VMs that share no ensemble get one: who is alone joins the other's; where both have theirs, or neither
-/// has one, they get one of their own, called like the first of them.
-fn joined(
-    pair: &(VmId, VmId),
-    (of_a, of_b): (&BTreeSet<&Ensemble>, &BTreeSet<&Ensemble>),
-) -> Vec<(Fact, isize)> {
-    let member = |vm: &VmId, ensemble: &Ensemble| (Fact::Member(vm.clone(), ensemble.clone()), 1);
-    let one = |of: &BTreeSet<&Ensemble>| (of.len() == 1).then(|| of.first().copied().cloned()).flatten();
-    match (one(of_a), one(of_b), of_a.len() + of_b.len()) {
-        (Some(ensemble), _, 1) => vec![member(&pair.1, &ensemble)],
-        (_, Some(ensemble), 1) => vec![member(&pair.0, &ensemble)],
-        _ => {
-            let own = Ensemble::new(&format!("{}+{}", pair.0, pair.1));
-            vec![member(&pair.0, &own), member(&pair.1, &own)]
-        }
-    }
-}
-
-/// Of two that do not depend, and share an ensemble: who depends on nobody else in it leaves it; of two members, both.
-fn left(
-    state: &State,
-    dropped: &BTreeSet<&(VmId, VmId)>,
-    pair: &(VmId, VmId),
-    (ensemble, members): (&Ensemble, &[&VmId]),
-) -> Vec<(Fact, isize)> {
-    let tied = |vm: &VmId| {
-        members.iter().filter(|other| **other != vm).any(|other| {
-            let pair =
-                if *other < vm { ((*other).clone(), vm.clone()) } else { (vm.clone(), (*other).clone()) };
-            !dropped.contains(&pair) && state.evidence(&pair.0, &pair.1).is_some()
-        })
-    };
-    let gone = [&pair.0, &pair.1].into_iter().filter(|vm| !tied(vm));
-    gone.map(|vm| (Fact::Member(vm.clone(), ensemble.clone()), -1)).collect()
 }
 
 #[cfg(test)]

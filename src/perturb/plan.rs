@@ -288,6 +288,7 @@ mod tests {
             (VmId::new(vm), Guest { host: HostId::new(host), used_ppm: *used_ppm })
         };
         let assignment = |(vm, ensemble): &(&str, &str)| Assignment {
+            decided: None,
             vm: VmId::new(vm),
             ensemble: Membership::from_names(ensemble.split('|').filter(|name| !name.is_empty())),
         };

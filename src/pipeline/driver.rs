@@ -74,6 +74,10 @@ pub fn tail(worker: &mut Worker, plan: &Plan, port: &Port<'_>) {
             let pane = told.from.max(inputs.open());
             asked::note(told).into_iter().for_each(|note| inputs.notes.send((note, pane)));
         }
+        for told in batch.decided.drain(..) {
+            let pane = told.from.max(inputs.open());
+            inputs.notes.send((asked::decided(told), pane));
+        }
         if batch.open > inputs.open() {
             for (partition, offset) in batch.read.drain(..) {
                 inputs.notes.send((Note::Read(partition, offset), batch.open - 1));
@@ -137,6 +141,9 @@ impl Driver {
             if !run.cpu_ppm.is_empty() {
                 self.inputs.samples.send(run);
             }
+        }
+        for (key, value) in batch.decided.drain(..) {
+            self.inputs.notes.send((Note::Decision(key, value), open));
         }
         if !refused.is_empty() {
             self.say(Message::Refused(refused));

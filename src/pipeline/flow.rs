@@ -17,6 +17,7 @@ use timely::dataflow::operators::{Concat, Input as _, Probe as _};
 use super::asked::amended;
 use super::clustered;
 use super::coupled;
+use super::ignored::without_ignored;
 use super::kept::{Change, Keeper, Kept, of_names};
 use super::operators::{Out, Records, Timed, apart, per_window};
 use super::pairs::held_pairs;
@@ -43,6 +44,8 @@ pub enum Note {
     Read(i32, i64),
     /// Somebody has asked, and found out: a verdict as it was told, and the last pane with which it counts.
     Verdict(Vec<u8>, u64),
+    /// Somebody decided something: a record as it was told, its key and its value.
+    Decision(Vec<u8>, Vec<u8>),
 }
 
 impl Inputs {
@@ -72,6 +75,7 @@ pub fn build(
         Said::Judged(judged) => Some((judged, pane)),
         Said::Scored(_) => None,
     });
+    let judged = without_ignored(judged, notes.clone(), plan);
     let (proposed, pairs, named) = match &plan.method {
         Method::Kmeans { cluster, .. } => {
             let (proposed, named) = apart(clustered::propose(judged, cluster, plan));
@@ -119,7 +123,7 @@ pub fn build(
     });
     let kept = kept.concat(named).concat(asked).map(|(change, pane)| (Reported::Kept(change), pane));
     let notes = notes.flat_map(|(note, pane)| match note {
-        Note::Verdict(..) => None,
+        Note::Verdict(..) | Note::Decision(..) => None,
         note => Some((Reported::Note(note), pane)),
     });
     report(changes.concat(summaries).concat(kept).concat(notes), plan, sender).probe_with(probe);
@@ -130,6 +134,8 @@ pub fn build(
 pub enum Judged {
     /// A VM's window, with its AR model's coefficients if it is whole.
     Vm { vm: VmId, status: Status, phi: Vec<f64> },
+    /// A VM that works, but takes part in nothing: somebody decided so.
+    Ignored(VmId),
     /// Samples that no window could use.
     Refused(DeadLetter),
 }
@@ -199,6 +205,7 @@ pub fn collate(judged: Vec<Judged>) -> Collated {
     for record in judged {
         match record {
             Judged::Refused(letter) => summary.refused.push(letter),
+            Judged::Ignored(vm) => proposals.push(Proposal::Vm(vm, Verdict::Alone)),
             Judged::Vm { vm, status: Status::Whole, phi } => working.push((vm, phi)),
             Judged::Vm { vm, status, .. } => {
                 summary.count(status);
@@ -284,7 +291,7 @@ fn report<'s>(
                     Reported::Kept(change) => kept.push(change),
                     Reported::Note(Note::Refused(letter)) => refused.push(letter),
                     Reported::Note(Note::Read(partition, offset)) => drop(read.insert(partition, offset)),
-                    Reported::Note(Note::Verdict(..)) => {}
+                    Reported::Note(Note::Verdict(..) | Note::Decision(..)) => {}
                 }
             }
             refused.sort();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Names;
 use crate::coupling::evidence::Record;
+use crate::decisions::record::Decision;
 use crate::dependencies::{Fact, Held, HeldPair, Membered, Since, State};
 use crate::perturb;
 use crate::types::VmId;
@@ -39,7 +40,9 @@ pub enum Kept {
     Since(VmId, VmId, Since),
     /// A verdict of who asked, and the last pane with which it counts.
     Verdict(perturb::record::Verdict, u64),
-    /// What verdicts add to what use alone says (1) or take away from it (-1).
+    /// What somebody decided.
+    Decision(Decision),
+    /// What verdicts and decisions add to what use alone says (1) or take away from it (-1).
     Amended(Fact, isize),
     /// How many windows were published.
     Windows(u64),
@@ -78,6 +81,7 @@ impl Kept {
             Kept::Member(vm, _) => of("member", &[vm.as_str()]),
             Kept::Since(a, b, _) => of("since", &[a.as_str(), b.as_str()]),
             Kept::Verdict(verdict, _) => of("verdict", &[verdict.cause.as_str(), verdict.vm.as_str()]),
+            Kept::Decision(decision) => of("decision", &[&decision.what.about().key()]),
             Kept::Amended(fact, diff) => serde_json::json!(["amended", fact, diff]).to_string(),
             Kept::Windows(_) => of("windows", &[]),
             Kept::Last(_) => of("last", &[]),
@@ -230,6 +234,7 @@ pub fn of_state(state: &State) -> impl Iterator<Item = Kept> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decisions::record::What;
     use crate::dependencies::{Ensemble, Hysteresis, Verdict, some_evidence};
     use crate::perturb::verdict::{Judgement, Open};
 
@@ -263,9 +268,12 @@ mod tests {
         let last = Last { pane: 7, settings: "coupling".into() };
         let judgement = Judgement { chance: 0.1 + 0.2, ..Judgement::open(Open::Noise) };
         let verdict = perturb::record::Verdict::new(a.clone(), b.clone(), 0.01, judgement, 5);
+        let named = What::Named { ensemble: "e1".into(), name: "\u{f6}\"".into() };
+        let decision = Decision::new(named, "w", Some("because"), 5).unwrap();
         let more = [
             Kept::Vm(a.clone(), held),
             Kept::Verdict(verdict, 9),
+            Kept::Decision(decision),
             Kept::Amended(Fact::Pair(a.clone(), b.clone(), Some(some_evidence())), -1),
             Kept::Evidence(a, b, record),
             Kept::Last(last.clone()),

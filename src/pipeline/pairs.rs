@@ -100,6 +100,8 @@ mod tests {
             workers: 1,
             simd: Simd::Portable,
             watch: None,
+            decisions: Default::default(),
+            listens: false,
             resume: None,
         }
     }

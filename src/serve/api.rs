@@ -1,4 +1,4 @@
-//! The API, version 1: what holds, and what held. `assets/openapi.json` describes it.
+//! The API, version 1: what holds, and what held, and what people decide. `assets/openapi.json` describes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::history::{Difference, Held, Picture, Vm};
 use super::recent::Recent;
 use crate::types::VmId;
 
+mod decisions;
 mod export;
 mod log;
 mod look;
@@ -30,6 +31,7 @@ pub fn router() -> Router<Arc<Board>> {
         .route("/vms", get(vms))
         .route("/ensembles", get(ensembles))
         .route("/dependencies", get(dependencies))
+        .route("/decisions", decisions::routes())
         .route("/windows", get(windows))
         .route("/changes", get(changes))
         .route("/events", get(log::events))
@@ -57,6 +59,10 @@ struct Status {
     idle: usize,
     ensembles: usize,
     dependencies: usize,
+    /// How many decisions stand.
+    decisions: usize,
+    /// Whether something can be decided here, by those who may.
+    decides: bool,
 }
 
 async fn status(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Status> {
@@ -72,6 +78,8 @@ async fn status(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Status>
             idle: now.vms.values().filter(|vm| vm.idle).count(),
             ensembles: now.ensembles().len(),
             dependencies: now.pairs.len(),
+            decisions: board.decisions(|book| book.iter().len()),
+            decides: board.desk().is_some(),
         }
     });
     Ok(Json(status))
@@ -92,6 +100,7 @@ struct VmItem {
     host: Option<String>,
     ensembles: BTreeSet<String>,
     idle: bool,
+    ignored: bool,
 }
 
 /// Where a VM runs: what its samples say, else its identity.
@@ -117,6 +126,7 @@ async fn vms(State(board): State<Arc<Board>>, asked: Asked) -> Answer<List<VmIte
                 host: host_of(vm, recent),
                 ensembles: of.ensembles.clone(),
                 idle: of.idle,
+                ignored: of.ignored,
             });
             let there =
                 |item: &VmItem| asked.text("host").is_none_or(|host| item.host.as_deref() == Some(host));
@@ -183,13 +193,25 @@ struct PairItem {
     lag_ms: Option<i64>,
     direct: Option<bool>,
     cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided: Option<String>,
     since_ms: i64,
 }
 
 impl PairItem {
     fn new((a, b): &(VmId, VmId), held: &Held) -> Self {
-        let Held { since_ms, strength, confidence, lag_ms, direct, cause } = held.clone();
-        PairItem { a: a.clone(), b: b.clone(), strength, confidence, lag_ms, direct, cause, since_ms }
+        let Held { since_ms, strength, confidence, lag_ms, direct, cause, decided } = held.clone();
+        PairItem {
+            a: a.clone(),
+            b: b.clone(),
+            strength,
+            confidence,
+            lag_ms,
+            direct,
+            cause,
+            decided,
+            since_ms,
+        }
     }
 }
 
@@ -263,7 +285,7 @@ mod tests {
     pub fn picture(vms: &[(&str, &[&str])], pairs: &[(&str, &str, Held)]) -> Picture {
         let vm = |(vm, of): &(&str, &[&str])| {
             let ensembles = of.iter().map(|name| name.to_string()).collect();
-            (VmId::new(vm), Vm { ensembles, idle: false })
+            (VmId::new(vm), Vm { ensembles, ..Vm::default() })
         };
         let pair = |(a, b, held): &(&str, &str, Held)| ((VmId::new(a), VmId::new(b)), held.clone());
         let (vms, pairs) = (vms.iter().map(vm).collect(), pairs.iter().map(pair).collect());

@@ -11,6 +11,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("api.js", include_bytes!("assets/api.js")),
     ("app.js", include_bytes!("assets/app.js")),
     ("charts.js", include_bytes!("assets/charts.js")),
+    ("decide.js", include_bytes!("assets/decide.js")),
     ("dom.js", include_bytes!("assets/dom.js")),
     ("draw.js", include_bytes!("assets/draw.js")),
     ("events.js", include_bytes!("assets/events.js")),

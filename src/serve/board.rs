@@ -9,6 +9,8 @@ use tokio::sync::broadcast;
 
 use super::history::{History, Picture};
 use super::recent::Recent;
+use crate::decisions::book::Decisions;
+use crate::decisions::record::Entry;
 use crate::transport::records::Event;
 use crate::types::{Samples, VmId};
 
@@ -18,6 +20,32 @@ const BEHIND: usize = 8_192;
 
 /// Says why two VMs are held dependent, or not, from the samples of a window: an object, or what is wrong. Takes its time.
 pub type Explain = Arc<dyn Fn(Vec<Samples>, [VmId; 2]) -> Result<serde_json::Value, String> + Send + Sync>;
+
+/// Tells a decision to whom it counts for, or says what is wrong. Takes its time.
+pub type Tell = dyn Fn(&Entry) -> Result<(), String> + Send + Sync;
+
+/// Where decisions go.
+pub struct Desk {
+    /// Tells one.
+    pub tell: Box<Tell>,
+    /// The time, Unix milliseconds.
+    pub now_ms: fn() -> i64,
+    /// Whose turn it is.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Desk {
+    /// To `tell`.
+    pub fn new(
+        tell: impl Fn(&Entry) -> Result<(), String> + Send + Sync + 'static,
+        now_ms: fn() -> i64,
+    ) -> Self {
+        Desk { tell: Box::new(tell), now_ms, turn: Arc::default() }
+    }
+}
+
+/// What the readers of the stream are told: what it is, and its text.
+pub type Told = (&'static str, Arc<str>);
 
 /// How what is shown was found.
 #[derive(Clone, Debug, Serialize)]
@@ -41,21 +69,25 @@ pub struct Board {
     /// How it was found.
     pub about: About,
     explain: Option<Explain>,
+    desk: Option<Arc<Desk>>,
+    decisions: RwLock<Decisions>,
     history: RwLock<History>,
     recent: RwLock<Recent>,
-    bell: broadcast::Sender<Arc<str>>,
+    bell: broadcast::Sender<Told>,
     /// Whether more may come.
     live: AtomicBool,
 }
 
 impl Board {
-    /// Nothing yet. Pairs can be explained if `explain` can.
-    pub fn new(about: About, explain: Option<Explain>) -> Self {
+    /// Nothing yet. Pairs can be explained if `explain` can, and something be decided if there is a `desk`.
+    pub fn new(about: About, explain: Option<Explain>, desk: Option<Desk>) -> Self {
         let ticks = (about.window_ms / about.period_ms.max(1)).max(1) as usize;
         let recent = RwLock::new(Recent::new(ticks, about.period_ms));
         Board {
             about,
             explain,
+            desk: desk.map(Arc::new),
+            decisions: RwLock::default(),
             history: RwLock::default(),
             recent,
             bell: broadcast::channel(BEHIND).0,
@@ -75,11 +107,18 @@ impl Board {
             && let Ok(text) = serde_json::to_string(event)
         {
             // Nobody listens any more: nobody is told.
-            let _ = self.bell.send(text.into());
+            let _ = self.bell.send(("change", text.into()));
         }
         if completed {
             self.recent.write().unwrap_or_else(PoisonError::into_inner).forget();
         }
+    }
+
+    /// Somebody decided something, or undid it.
+    pub fn hear(&self, entry: Entry) {
+        self.decisions.write().unwrap_or_else(PoisonError::into_inner).hear(entry);
+        // As above.
+        let _ = self.bell.send(("decided", "{}".into()));
     }
 
     /// The next samples.
@@ -105,7 +144,7 @@ impl Board {
     }
 
     /// Every event from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Arc<str>> {
+    pub fn listen(&self) -> broadcast::Receiver<Told> {
         self.bell.subscribe()
     }
 
@@ -126,6 +165,16 @@ impl Board {
     /// Asks what was used of late.
     pub fn recent<T>(&self, ask: impl FnOnce(&Recent) -> T) -> T {
         ask(&self.recent.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks what is decided.
+    pub fn decisions<T>(&self, ask: impl FnOnce(&Decisions) -> T) -> T {
+        ask(&self.decisions.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where decisions go, if they can.
+    pub fn desk(&self) -> Option<Arc<Desk>> {
+        self.desk.clone()
     }
 
     /// Who explains pairs, if anybody does.

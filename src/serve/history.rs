@@ -25,6 +25,8 @@ pub struct Vm {
     pub ensembles: BTreeSet<String>,
     /// Whether it does nothing.
     pub idle: bool,
+    /// Whether it takes part in nothing, because somebody decided so.
+    pub ignored: bool,
 }
 
 /// A dependency, at some moment: the record's fields, and since when it is held.
@@ -42,6 +44,8 @@ pub struct Held {
     pub direct: Option<bool>,
     /// As in [`Dependency`].
     pub cause: Option<String>,
+    /// As in [`Dependency`].
+    pub decided: Option<String>,
 }
 
 /// What holds at some moment.
@@ -107,17 +111,17 @@ impl Picture {
         assignments: impl Iterator<Item = Assignment>,
         dependencies: impl Iterator<Item = (i64, Dependency)>,
     ) -> Self {
-        let vms = assignments.map(|Assignment { vm, ensemble }| {
+        let vms = assignments.map(|Assignment { vm, ensemble, decided }| {
             let ensembles = match ensemble {
                 Membership::None => BTreeSet::new(),
                 Membership::One(name) => BTreeSet::from([name]),
                 Membership::Many(names) => names.into_iter().collect(),
             };
-            (vm, Vm { ensembles, idle: false })
+            (vm, Vm { ensembles, idle: false, ignored: decided.is_some() })
         });
         let pairs = dependencies.map(|(since_ms, record)| {
-            let Dependency { a, b, strength, confidence, lag_ms, direct, cause, .. } = record;
-            ((a, b), Held { since_ms, strength, confidence, lag_ms, direct, cause })
+            let Dependency { a, b, strength, confidence, lag_ms, direct, cause, decided, .. } = record;
+            ((a, b), Held { since_ms, strength, confidence, lag_ms, direct, cause, decided })
         });
         Picture { end_ms: None, vms: vms.collect(), pairs: pairs.collect() }
     }
@@ -144,8 +148,8 @@ impl Picture {
             return;
         }
         let since_ms = self.pairs.get(&key).map_or(end_ms, |held| held.since_ms);
-        let EventData { strength, confidence, lag_ms, direct, cause, .. } = data.clone();
-        self.pairs.insert(key, Held { since_ms, strength, confidence, lag_ms, direct, cause });
+        let EventData { strength, confidence, lag_ms, direct, cause, decided, .. } = data.clone();
+        self.pairs.insert(key, Held { since_ms, strength, confidence, lag_ms, direct, cause, decided });
     }
 
     fn vm(&mut self, vm: &VmId, word: &str, ensemble: Option<&str>) {
@@ -161,6 +165,8 @@ impl Picture {
         match (word, ensemble) {
             ("vm.idle", _) => of.idle = true,
             ("vm.active", _) => of.idle = false,
+            ("vm.ignored", _) => of.ignored = true,
+            ("vm.considered", _) => of.ignored = false,
             ("ensemble.joined", Some(name)) => drop(of.ensembles.insert(name.into())),
             ("ensemble.left", Some(name)) => drop(of.ensembles.remove(name)),
             _ => {}
@@ -174,6 +180,8 @@ impl Picture {
             "vm.gone" => "vm.appeared",
             "vm.idle" => "vm.active",
             "vm.active" => "vm.idle",
+            "vm.ignored" => "vm.considered",
+            "vm.considered" => "vm.ignored",
             "ensemble.joined" => "ensemble.left",
             "ensemble.left" => "ensemble.joined",
             "dependency.appeared" => "dependency.vanished",
@@ -221,6 +229,9 @@ impl Picture {
         before.ensembles.difference(&after.ensembles).for_each(|name| say("left", Some(name)));
         if before.idle != after.idle {
             say(if after.idle { "idle" } else { "active" }, None);
+        }
+        if before.ignored != after.ignored {
+            say(if after.ignored { "ignored" } else { "considered" }, None);
         }
     }
 }

@@ -11,8 +11,8 @@ pub use crate::transport::head::Format;
 use crate::transport::head::{HEAD_BYTES, Head, look, recognise, says_nothing, wanted};
 use crate::transport::lines::{Line, Lines};
 use crate::transport::parse::{Csv, Parser, Xentop};
-pub use crate::transport::table::Batch;
 use crate::transport::table::Table;
+pub use crate::transport::table::{Batch, Decided};
 use crate::types::{Reason, Tick};
 
 /// Bytes of lines taken in by one call of [`Trace::read`]: it takes about 0.2 ms.

@@ -45,6 +45,8 @@ pub struct Batch {
     pub named: Vec<(VmId, Box<str>)>,
     /// What somebody tells beside samples.
     pub told: Vec<Told>,
+    /// And what somebody decides.
+    pub decided: Vec<Told>,
     /// No sample of a pane below it comes any more.
     pub open: u64,
     /// The records.
@@ -62,11 +64,12 @@ pub struct Batch {
 impl Batch {
     /// Empties it, but keeps its memory.
     pub fn clear(&mut self) {
-        let Batch { samples, dead, named, told, open, records, values, lag, lag_ms, read } = self;
+        let Batch { samples, dead, named, told, decided, open, records, values, lag, lag_ms, read } = self;
         samples.clear();
         dead.clear();
         named.clear();
         told.clear();
+        decided.clear();
         read.clear();
         (*open, *records, *values, *lag, *lag_ms) = (0, 0, 0, 0, 0);
     }
@@ -82,7 +85,9 @@ pub struct Record<'a> {
     pub offset: i64,
     /// When it was appended.
     pub append_ms: i64,
-    /// Its value.
+    /// Its key; samples have no use for it.
+    pub key: &'a [u8],
+    /// Its value; none is empty.
     pub bytes: &'a [u8],
 }
 
@@ -165,7 +170,7 @@ impl Take for Intake {
     }
 
     fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch) {
-        let record = Record { topic, partition, offset, append_ms: 0, bytes: &[] };
+        let record = Record { topic, partition, offset, append_ms: 0, key: &[], bytes: &[] };
         batch.records += 1;
         batch.dead.push((record.letter(Reason::TooLong, ""), self.open()));
     }

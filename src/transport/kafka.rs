@@ -12,4 +12,5 @@ pub mod sink;
 pub mod publish;
 pub mod state;
 pub mod follow;
+pub mod tell;
 mod nudge;

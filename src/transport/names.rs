@@ -134,7 +134,11 @@ mod tests {
             assert_eq!(speaker.vm(Some("h/a"), "c", &mut named), Err(Reason::Duplicate));
             assert_eq!(speaker.host().as_str(), "h");
         }
-        assert_eq!(named, ["a", "A"].map(|name| (VmId::new("b"), name.into())), "told once, and when it has another");
+        assert_eq!(
+            named,
+            ["a", "A"].map(|name| (VmId::new("b"), name.into())),
+            "told once, and when it has another"
+        );
     }
 
     #[test]
@@ -146,7 +150,11 @@ mod tests {
                 assert!(speaker.vm(None, &vm.to_string(), &mut vec![]).is_ok());
             }
             assert_eq!(speaker.vm(None, "one more", &mut vec![]), Err(Reason::TooMany));
-            assert_eq!(speaker.vm(None, "0", &mut vec![]), Err(Reason::Duplicate), "who is known stays known");
+            assert_eq!(
+                speaker.vm(None, "0", &mut vec![]),
+                Err(Reason::Duplicate),
+                "who is known stays known"
+            );
         }
         for host in names.count..MAX_NAMES {
             assert!(names.speaker(&format!("h{host}"), KEPT_MS - 1).is_ok());

@@ -36,6 +36,9 @@ pub struct Assignment {
     pub vm: VmId,
     /// Its ensembles.
     pub ensemble: Membership,
+    /// `ignored`, if somebody decided that it takes part in nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<String>,
 }
 
 /// A pair of VMs that are held dependent. What the engine does not know is `null`.
@@ -66,6 +69,9 @@ pub struct Dependency {
     /// What was found when one of them was capped, if somebody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Answer>,
+    /// `confirmed`, if it is held because somebody decided so; all else is what use alone says, `null` if that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<String>,
     /// For how many windows the pair has been held.
     pub windows: u64,
 }
@@ -96,6 +102,7 @@ impl Dependency {
             cause_confidence: None,
             evidence_s: None,
             asked: None,
+            decided: None,
             windows,
         }
     }
@@ -161,6 +168,9 @@ pub struct EventData {
     /// What was found when one of the two was capped, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Answer>,
+    /// `confirmed`, if the pair is held because somebody decided so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<String>,
 }
 
 /// A record of an output topic: which topic, its key, and its value, `None` a tombstone.

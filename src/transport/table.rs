@@ -15,6 +15,9 @@ pub const LATENESS_NS: i64 = 5_000_000_000;
 /// everybody's windows. Twice the usual window; a recording that really pauses for longer loses one row.
 pub const JUMP_NS: i64 = 600_000_000_000;
 
+/// A decision as it is told: key and value, which is empty if it is undone.
+pub type Decided = (Vec<u8>, Vec<u8>);
+
 /// What was read: the caller takes out what it wants, and hands the same one in again.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -22,6 +25,8 @@ pub struct Batch {
     pub samples: Vec<Samples>,
     /// What was refused: one letter for each time that `refused` is counted.
     pub dead: Vec<DeadLetter>,
+    /// What somebody decides meanwhile: no trace has it, but who reads one may hear of it.
+    pub decided: Vec<Decided>,
     /// No sample of an earlier tick comes any more, but for late ones.
     pub watermark: Option<Tick>,
     /// Samples of all grains that the beginning of the file has begin together every so many ticks, counted from the

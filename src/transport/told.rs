@@ -9,13 +9,16 @@ use crate::types::Reason;
 /// may differ from ours: so windows never wait for a topic that has nothing.
 pub const SETTLE_MS: i64 = 2 * AHEAD_MS;
 
-/// For how long a record counts: as long as its topic keeps it, so that who asks anew and who reads the log agree.
+/// For how long a record counts: as long as its topic keeps it, so that who asks anew and who reads the log agree. What a
+/// compacted topic keeps counts until something else is said.
 pub const VALID_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// A record as it was told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
-    /// Its value.
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value; that of a tombstone is empty.
     pub bytes: Vec<u8>,
     /// Where it stands.
     pub origin: String,
@@ -66,12 +69,12 @@ impl Take for Tellings {
         self.append_ms = self.append_ms.max(record.append_ms);
         batch.records += 1;
         let until = self.pane(self.append_ms.saturating_add(VALID_MS));
-        let (bytes, origin) = (record.bytes.to_vec(), record.origin());
-        batch.told.push(Told { bytes, origin, from: self.open(), until });
+        let (key, bytes, origin) = (record.key.to_vec(), record.bytes.to_vec(), record.origin());
+        batch.told.push(Told { key, bytes, origin, from: self.open(), until });
     }
 
     fn unreadable(&mut self, topic: &str, partition: i32, offset: i64, batch: &mut Batch) {
-        let record = Record { topic, partition, offset, append_ms: 0, bytes: &[] };
+        let record = Record { topic, partition, offset, append_ms: 0, key: &[], bytes: &[] };
         batch.records += 1;
         batch.dead.push((record.letter(Reason::TooLong, ""), self.open()));
     }
@@ -89,7 +92,8 @@ mod tests {
         let (mut tellings, mut batch) = (Tellings::new(GRID, 0), Batch::default());
         let first = appended_ms.iter().position(|append_ms| *append_ms >= from_ms);
         for append_ms in &appended_ms[first.unwrap_or(appended_ms.len())..] {
-            let record = Record { topic: "t", partition: 0, offset: 7, append_ms: *append_ms, bytes: b"x" };
+            let record =
+                Record { topic: "t", partition: 0, offset: 7, append_ms: *append_ms, key: b"k", bytes: b"x" };
             tellings.take(&record, &mut batch);
         }
         (batch.told.iter().map(|told| told.from).collect(), tellings.open())
@@ -123,10 +127,16 @@ mod tests {
     fn it_counts_for_a_week() {
         let (mut tellings, mut batch) = (Tellings::new(GRID, 0), Batch::default());
         tellings.take(
-            &Record { topic: "t", partition: 1, offset: 7, append_ms: 60_000, bytes: b"x" },
+            &Record { topic: "t", partition: 1, offset: 7, append_ms: 60_000, key: b"k", bytes: b"x" },
             &mut batch,
         );
-        let told = Told { bytes: b"x".into(), origin: "t/1@7".into(), from: 1, until: 7 * 24 * 60 + 1 };
+        let told = Told {
+            key: b"k".into(),
+            bytes: b"x".into(),
+            origin: "t/1@7".into(),
+            from: 1,
+            until: 7 * 24 * 60 + 1,
+        };
         assert_eq!(batch.told, [told]);
         tellings.unreadable("t", 1, 8, &mut batch);
         assert_eq!((batch.dead[0].0.reason, batch.dead[0].1), (Reason::TooLong, 1));

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { query, sseParser } from "../../src/serve/assets/api.js";
 import { condense, path } from "../../src/serve/assets/charts.js";
+import { book } from "../../src/serve/assets/decide.js";
 import * as format from "../../src/serve/assets/format.js";
 import { Places, radius, Rows, seat, SPACING } from "../../src/serve/assets/layout.js";
 import { differences, filter, pairKey, pattern, snapshot } from "../../src/serve/assets/model.js";
@@ -113,6 +114,22 @@ test("a moment: ensembles, hubs and hosts are counted, edges come strongest firs
   assert.deepEqual([...ensembles.values()].map((e) => [e.id, e.vms.length, e.hubs.length, e.edges]), [["e1", 2, 1, 1], ["e2", 2, 1, 1]]);
   assert.deepEqual(hosts, ["h1", "h2"]);
   assert.equal(vms.get("h2/db").degree, 2);
+});
+
+test("what is decided is found by what it is about", () => {
+  const confirmed = { decision: "confirmed", a: "x", b: "y" }, named = { decision: "named", ensemble: "e1", name: "__proto__" };
+  const { pairs, vms, ensembles } = book([confirmed, { decision: "ignored", vm: "constructor" }, named]);
+  assert.equal(pairs.get(pairKey("y", "x")), confirmed);
+  assert.deepEqual([vms.size, vms.get("constructor").decision], [1, "ignored"]);
+  assert.deepEqual([ensembles.get("e1"), ensembles.get("__proto__"), ensembles.get("e2")], [named, named, undefined]);
+});
+
+test("what is decided is known of pairs and VMs; a confirmed pair that is not found is as sure as can be", () => {
+  const vms = [{ ...VMS[0], ignored: true }, VMS[1], VMS[2]];
+  const shown = snapshot(vms, [{ a: "h1/web", b: "h2/db", strength: null, confidence: null, decided: "confirmed" }], 1000);
+  assert.deepEqual([...shown.vms.values()].map(({ ignored }) => ignored), [true, false, false]);
+  assert.equal(shown.edges[0].decided, "confirmed");
+  assert.equal(links(build(shown, "host", new Memory(), false), shown.edges)[0].confidence, 1);
 });
 
 test("filters", () => {

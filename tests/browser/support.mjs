@@ -3,7 +3,8 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,6 +17,8 @@ const LWT = process.env.LWT ?? join(ROOT, "target/debug/lwt");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** With a folder named here, pictures of the page are left in it. */
 export const SHOTS = process.env.SHOTS;
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Starts lwt; `url` is where its dashboard is, `stop()` ends it. */
 export async function lwt(...args) {
@@ -87,3 +90,17 @@ export function random(seed) {
 
 /** Load that comes in bursts: 2 % of a core, and now and then much more. */
 export const burst = (next) => 20_000 + 5000 * next() + (next() < 0.15 ? 400_000 * next() : 0);
+
+/** Goes to a view by its address, as somebody with whom it was shared would. */
+export const visit = async (page, hash) => {
+  await page.evaluate((to) => void (location.hash = to), hash);
+  await page.waitForTimeout(400);
+};
+
+/** Serious faults that axe finds. The page's policy lets no script in but its own: axe is brought in from outside of it. */
+export async function faults(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => window.axe.run(document));
+  return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).slice(0, 3).join(" | ")}`);
+}

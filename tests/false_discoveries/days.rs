@@ -107,6 +107,8 @@ fn plan() -> Plan {
         workers: 1,
         simd: Simd::detect(),
         watch: None,
+        decisions: Default::default(),
+        listens: false,
         resume: None,
     }
 }

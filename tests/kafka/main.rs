@@ -9,6 +9,7 @@ mod campaign;
 mod chaos;
 mod cluster;
 mod collect;
+mod decide;
 mod disk;
 mod fleet;
 mod foreign;

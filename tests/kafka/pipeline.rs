@@ -33,19 +33,19 @@ pub struct Pipeline {
 impl Pipeline {
     /// With topics that `lwt topics create` makes, but for those of the samples if they are there.
     pub fn new(broker: &Broker, samples: &str, fleet: Fleet, windows: Windows) -> Self {
-        Self::over(broker, (samples, None), fleet, windows)
+        Self::over(broker, (samples, &[]), fleet, windows)
     }
 
-    /// The same, which also hears what others do in a topic of perturbations.
+    /// The same, with some of the topics that others have, too.
     pub fn over(
         broker: &Broker,
-        (samples, perturbations): (&str, Option<&str>),
+        (samples, shared): (&str, &[(&str, &str)]),
         fleet: Fleet,
         windows: Windows,
     ) -> Self {
-        let own = |name: &'static str| match (name, perturbations) {
-            ("perturbations", Some(topic)) => topic.to_string(),
-            _ => unique(name),
+        let own = |name: &'static str| {
+            let shared = shared.iter().find(|(of, _)| *of == name);
+            shared.map_or_else(|| unique(name), |(_, topic)| topic.to_string())
         };
         let topics = TOPICS.map(|name| (name, own(name))).to_vec();
         let name = unique("pipeline");

@@ -62,8 +62,8 @@ impl World {
         ]
         .map(|(name, value)| format!("--set=kafka.properties.{name}={value}"));
         let mut lwt = Command::new(env!("CARGO_BIN_EXE_lwt"));
-        lwt.args(command).args(self.pipeline.arguments()).args(more).args(properties);
-        lwt.arg(format!("--set=kafka.brokers={}", self.broker.address("SCRAM")));
+        lwt.args(command).args(self.pipeline.arguments()).args(properties);
+        lwt.arg(format!("--set=kafka.brokers={}", self.broker.address("SCRAM"))).args(more);
         Running::start(lwt.current_dir(env!("CARGO_MANIFEST_DIR")))
     }
 
@@ -142,6 +142,8 @@ fn who_lacks_a_right_is_told_which() {
     world.check("collect", "messages delivered", |world| world.start(&["collect"], &simulate));
     world.check("watch", " is in ", |world| world.start(&["watch"], &["--snapshot"]));
     world.check("serve", "dashboard: http", |world| world.start(&["serve"], &[]));
+    let confirm = ["confirm", "a", "b", "--who", "eve"];
+    world.check("decide", "confirmed", |world| world.start(&["decide"], &confirm));
     world.check("topics-check", ": ok", |world| world.start(&["topics", "check"], &[]));
     world.check("perturb-history", "", |world| world.start(&["perturb", "history"], &[]));
     done.store(true, Ordering::Relaxed);

@@ -21,7 +21,7 @@ const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3, grain: 1 };
 const WINDOWS: Windows = Windows { length_ms: 30_000, hop_ms: 3_000 };
 
 /// What holds of a compacted topic, by key.
-fn holds(pipeline: &Pipeline, client: &Client, topic: &str) -> BTreeMap<String, Value> {
+pub fn holds(pipeline: &Pipeline, client: &Client, topic: &str) -> BTreeMap<String, Value> {
     let mut held = BTreeMap::new();
     for (key, value) in pipeline.published(client, topic) {
         match value {
@@ -33,7 +33,7 @@ fn holds(pipeline: &Pipeline, client: &Client, topic: &str) -> BTreeMap<String, 
 }
 
 /// A pair that is held, and two VMs of different ensembles.
-fn chosen(pipeline: &Pipeline, client: &Client) -> Option<([VmId; 2], [VmId; 2])> {
+pub fn chosen(pipeline: &Pipeline, client: &Client) -> Option<([VmId; 2], [VmId; 2])> {
     let vm = |value: &Value| VmId::new(value.as_str().unwrap());
     let pairs = holds(pipeline, client, "dependencies");
     let (first, last) = (pairs.values().next()?, pairs.values().next_back()?);
@@ -66,7 +66,7 @@ fn wait(pipeline: &Pipeline, client: &Client, pair: &[VmId; 2], want: Option<&st
 fn what_was_asked_is_held_whoever_is_killed() {
     let Some(broker) = broker() else { return };
     let (client, log, perturbations) = (client(broker), unique("fleet"), unique("perturbations"));
-    let pipeline = Pipeline::over(broker, (&log, Some(&perturbations)), FLEET, WINDOWS);
+    let pipeline = Pipeline::over(broker, (&log, &[("perturbations", &perturbations)]), FLEET, WINDOWS);
     let done = Arc::new(AtomicBool::new(false));
     let fleet = FLEET.send(broker, log.clone(), done.clone());
     let tell = |records: &[Vec<u8>]| {
@@ -103,7 +103,7 @@ fn what_was_asked_is_held_whoever_is_killed() {
     let last = pipeline.due(now_ms()) + 2 * WINDOWS.hop_ms;
     pipeline.wait_for(&client, last);
     end(running, 0);
-    let undisturbed = Pipeline::over(broker, (&log, Some(&perturbations)), FLEET, WINDOWS);
+    let undisturbed = Pipeline::over(broker, (&log, &[("perturbations", &perturbations)]), FLEET, WINDOWS);
     let running = start(&undisturbed, 1, 4);
     undisturbed.wait_for(&client, last);
     end(running, 0);

@@ -26,7 +26,8 @@ use crate::transport::kafka::source::{Batch, Grid, Hearer, Source};
 use crate::transport::kafka::topics::Topics;
 use crate::transport::kafka::{admin, state};
 use crate::transport::records::{Record, Topic};
-use crate::transport::{told, watermark};
+use crate::transport::told::{self, Told};
+use crate::transport::watermark;
 
 /// How long it may take to leave: an abort takes milliseconds if the brokers answer.
 const GRACE: Duration = Duration::from_secs(2);
@@ -144,20 +145,21 @@ fn load(client: Arc<Client>, config: &Config, settings: String) -> Box<Load> {
     })
 }
 
-/// Opens a worker's share of the samples; the first worker hears of verdicts, too.
+/// Opens a worker's share of the samples; the first worker hears of verdicts and decisions, too.
 fn tail(client: Arc<Client>, config: &Config, period_ms: u64, view: View) -> Box<Open> {
-    let (samples, perturbations) = (config.topics.samples.clone(), config.topics.perturbations.clone());
+    let Topics { samples, perturbations, decisions, .. } = config.topics.clone();
     Box::new(move |share: (usize, usize), plan: &Plan| -> Result<Tail, Failure> {
         let grid =
             Grid { period_ms, hop_ticks: plan.window.hop() as i64, scales: plan.window.scales().to_vec() };
         let mut source = Source::open(&client, &samples, share, grid.clone(), rewind_ms(plan, period_ms))?;
         let (view, worker) = (view.clone(), share.0);
-        let mut ears = if worker == 0 {
+        let mut ears = vec![];
+        if worker == 0 {
             let from_ms = heard_ms(plan, period_ms);
-            Some(Ears::new(Hearer::open(&client, &perturbations, (0, 1), grid, from_ms)?))
-        } else {
-            None
-        };
+            let hearer = |topic: &str| Hearer::open(&client, topic, (0, 1), grid.clone(), from_ms);
+            ears.push(Ears::new(hearer(&perturbations)?, |batch| &mut batch.told));
+            ears.push(Ears::new(hearer(&decisions)?, |batch| &mut batch.decided));
+        }
         Ok(Box::new(move |batch| {
             let now_ms = (view.now_ms)();
             source.read(batch, now_ms)?;
@@ -178,21 +180,23 @@ fn rewind_ms(plan: &Plan, period_ms: u64) -> Option<i64> {
     Some(first_pane * plan.window.hop() as i64 * period_ms as i64 - watermark::WARM_UP_MS)
 }
 
-/// The append time from which on verdicts are needed: those that counted before are part of the state.
+/// The append time from which on verdicts and decisions are needed: those that counted before are part of the state.
 fn heard_ms(plan: &Plan, period_ms: u64) -> Option<i64> {
     let last = plan.resume.as_ref()?.last()?;
     Some(told::needed_from_ms(last.pane as i64 + 1, plan.window.hop() as i64 * period_ms as i64))
 }
 
-/// Hears of verdicts beside the samples.
+/// Hears of something beside the samples.
 struct Ears {
     hearer: Hearer,
     heard: Batch,
+    /// Where in a batch it belongs.
+    place: fn(&mut Batch) -> &mut Vec<Told>,
 }
 
 impl Ears {
-    fn new(hearer: Hearer) -> Self {
-        Ears { hearer, heard: Batch::default() }
+    fn new(hearer: Hearer, place: fn(&mut Batch) -> &mut Vec<Told>) -> Self {
+        Ears { hearer, heard: Batch::default(), place }
     }
 
     /// Adds what was told to a batch of samples: no window is complete before all that counts with it was heard.
@@ -200,7 +204,7 @@ impl Ears {
         // Who is ahead waits: else what was told after an outage would pile up.
         if self.heard.open <= batch.open {
             self.hearer.read(&mut self.heard, now_ms)?;
-            batch.told.append(&mut self.heard.told);
+            (self.place)(batch).append(&mut self.heard.told);
             batch.dead.append(&mut self.heard.dead);
         }
         batch.open = batch.open.min(self.heard.open);

@@ -39,7 +39,8 @@ pub async fn export(State(board): State<Arc<Board>>, asked: Asked) -> Result<imp
 fn json(picture: &Picture) -> String {
     let assignments = picture.vms.iter().map(|(vm, of)| {
         let ensemble = Membership::from_names(of.ensembles.iter().map(String::as_str));
-        Assignment { vm: vm.clone(), ensemble }
+        let decided = of.ignored.then(|| "ignored".to_string());
+        Assignment { vm: vm.clone(), ensemble, decided }
     });
     let dependencies = picture.pairs.iter().map(|(pair, held)| PairItem::new(pair, held));
     json!({
@@ -51,13 +52,15 @@ fn json(picture: &Picture) -> String {
         + "\n"
 }
 
-/// The dependencies, a line each. A cell that a spreadsheet would take for a formula is text.
+/// A cell that holds what others wrote; one that a spreadsheet would take for a formula is text.
+pub fn cell(name: &str) -> String {
+    let formula = name.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    format!("\"{}{}\"", if formula { "'" } else { "" }, name.replace('"', "\"\""))
+}
+
+/// The dependencies, a line each.
 fn csv(picture: &Picture) -> String {
-    let mut text = String::from("a,b,strength,confidence,lag_ms,direct,cause,since_ms\n");
-    let cell = |name: &str| {
-        let formula = name.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        format!("\"{}{}\"", if formula { "'" } else { "" }, name.replace('"', "\"\""))
-    };
+    let mut text = String::from("a,b,strength,confidence,lag_ms,direct,cause,since_ms,decided\n");
     for ((a, b), held) in &picture.pairs {
         let known = [
             held.strength.map(|n| n.to_string()),
@@ -66,6 +69,7 @@ fn csv(picture: &Picture) -> String {
             held.direct.map(|b| b.to_string()),
             held.cause.clone(),
             Some(held.since_ms.to_string()),
+            held.decided.clone(),
         ];
         let known = known.map(Option::unwrap_or_default).join(",");
         text += &format!("{},{},{known}\n", cell(a.as_str()), cell(b.as_str()));

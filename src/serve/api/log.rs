@@ -53,7 +53,7 @@ pub async fn stream(State(board): State<Arc<Board>>, asked: Asked) -> Result<imp
     let events = BroadcastStream::new(board.listen()).map(|heard| {
         let event = axum::response::sse::Event::default();
         Ok::<_, Infallible>(match heard {
-            Ok(text) => event.event("change").data(text),
+            Ok((kind, text)) => event.event(kind).data(text),
             Err(_) => event.event("lost").data("{}"),
         })
     });

@@ -62,14 +62,20 @@ pub async fn node_graph(State(board): State<Arc<Board>>, asked: Asked) -> Answer
     let ensemble = asked.text("ensemble");
     let graph = board.recent(|recent| {
         at(&board, &asked, Page { limit: 1, after: None }, |picture| {
-            tables(picture, ensemble, |vm| (recent.name(vm).to_string(), host_of(vm, recent).unwrap_or_default()))
+            tables(picture, ensemble, |vm| {
+                (recent.name(vm).to_string(), host_of(vm, recent).unwrap_or_default())
+            })
         })
     });
     Ok(Json(graph?))
 }
 
 /// VMs that depend on others, of all ensembles or one; the first by identity if they are too many. `called` gives name and host.
-fn tables(picture: &Picture, ensemble: Option<&str>, called: impl Fn(&VmId) -> (String, String)) -> NodeGraph {
+fn tables(
+    picture: &Picture,
+    ensemble: Option<&str>,
+    called: impl Fn(&VmId) -> (String, String),
+) -> NodeGraph {
     let inside = |vm: &VmId| {
         ensemble.is_none_or(|name| picture.vms.get(vm).is_some_and(|of| of.ensembles.contains(name)))
     };

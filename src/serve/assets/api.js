@@ -17,17 +17,15 @@ export class ApiError extends Error {
   }
 }
 
-/** The token lives as long as the tab. */
-export const token = {
-  get: () => sessionStorage.getItem("lwt-token"),
-  set: (value) => sessionStorage.setItem("lwt-token", value),
-};
+/** A token lives as long as the tab. `write` is that of who decides: whoever looks need not know it. */
+const stored = (key) => ({ get: () => sessionStorage.getItem(key), set: (value) => sessionStorage.setItem(key, value) });
+export const token = { ...stored("lwt-token"), write: stored("lwt-write-token") };
 
-async function request(path, signal) {
-  const headers = token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
+async function request(path, signal, { shown = token.get(), headers = {}, ...more } = {}) {
+  if (shown) headers.Authorization = `Bearer ${shown}`;
   let response;
   try {
-    response = await fetch(ROOT + path, { headers, signal, cache: "no-store" });
+    response = await fetch(ROOT + path, { headers, signal, cache: "no-store", ...more });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer.");
@@ -63,7 +61,17 @@ export async function list(what, params = {}, signal) {
 
 /** The address of a download; with a token it must be fetched by `blob`. */
 export const exportUrl = (format, at) => `${ROOT}export?${query({ format, at })}`;
-export const blob = async (format, at) => (await request(`export?${query({ format, at })}`)).blob();
+export const decisionsUrl = (format) => `${ROOT}decisions?${query({ format })}`;
+export const blob = async (url) => (await request(url.slice(ROOT.length))).blob();
+
+/** Changes something. The server wants to be sure that no page from elsewhere asks. */
+const change = async (path, method, headers, body) => (await request(path, undefined, {
+  shown: token.write.get() ?? token.get(), method, headers: { "X-Requested-With": "lwt", ...headers }, body })).json();
+
+/** Decides something: `{decision: "confirmed", a, b, why}` and so on. */
+export const decide = (decision) => change("decisions", "POST", { "Content-Type": "application/json" }, JSON.stringify(decision));
+/** Undoes what was decided about `{a, b}`, `{vm}` or `{ensemble}`. */
+export const undo = (about) => change(`decisions?${query(about)}`, "DELETE", {});
 
 /**
  * Reads server-sent events from chunks of text: `feed` takes the next chunk and calls `on(event, data)` for each whole

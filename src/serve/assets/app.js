@@ -2,6 +2,7 @@
  * Puts the page together: the address says what to show, the server has it, the stream says when to ask again.
  */
 import * as api from "./api.js";
+import { book } from "./decide.js";
 import { $, h, link, show } from "./dom.js";
 import { isNews } from "./events.js";
 import { count, many, span, time, visible } from "./format.js";
@@ -24,7 +25,7 @@ const STALE_WINDOWS = 3;
 const state = {
   status: null, windows: [], shown: null, changes: null, events: [], forgotten: 0, stream: "connecting", retryAt: 0,
   error: null, kept: new Map(), heard: 0, every: null, pending: 0, map: null, timeline: null, paintedMs: null,
-  revealed: false,
+  revealed: false, book: book([]), names: new Map(), decided: null, hints: null, afterToken: null,
 };
 
 /** Which load is the latest: an answer to an older question is not shown. */
@@ -89,6 +90,35 @@ async function recall() {
   state.events.length = Math.min(state.events.length, EVENTS);
 }
 
+/** What people decided, as it stands now. */
+async function decisions() {
+  try {
+    state.book = book((await api.list("decisions")).items);
+    for (const { ensemble, name } of state.book.items) if (name != null) state.names.set(name, ensemble);
+  } catch (error) {
+    // Whoever loads the rest says so.
+    console.warn(error.message);
+    return;
+  }
+  if (state.shown) render();
+}
+
+/** The hints for the moment that is shown, once they are here. */
+function hints() {
+  const at = current().at, moment = state.shown;
+  if (state.hints?.moment === moment) return state.hints.found;
+  const asked = { moment, found: state.hints?.found ?? null };
+  state.hints = asked;
+  Promise.all(["placement/apart", "placement/needed"].map((what) => api.list(what, { at }))).then(([apart, needed]) => {
+    asked.found = { apart: apart.items, needed: needed.items };
+    if (state.hints === asked && current().view === "placement") render();
+  }).catch((error) => {
+    failed(error);
+    render();
+  });
+  return asked.found;
+}
+
 function waiting() {
   state.shown = null;
   state.error = null;
@@ -97,10 +127,21 @@ function waiting() {
 }
 
 function failed(error) {
-  if (error.status === 401) return $("token").open || $("token").showModal();
+  if (error.status === 401) return ask(null);
   state.error = error.status === undefined ? `The page made a mistake: ${error.message}` : error.message;
   if (error.status === undefined) console.error(error);
   if (error.status === 0) setTimeout(load, ASK_AGAIN_MS);
+}
+
+/** Asks for a token: that of whoever looks, or, if something is to be done `again` with it, of who decides. */
+function ask(again) {
+  if ($("token").open) return;
+  state.afterToken = again;
+  show($("token-title"), again ? "A token that may decide, please" : "A token, please");
+  show($("token-why"), again ? "To decide something takes a token of its own." : "This server answers only to those who know its token.",
+    " It is kept until this tab is closed.");
+  $("token-value").value = "";
+  $("token").showModal();
 }
 
 /** Windows may be completed faster than they can be loaded: one load at a time, then the latest. */
@@ -119,6 +160,12 @@ async function refresh() {
 function heard(name, data) {
   state.heard = performance.now();
   if (name === "lost") return reload();
+  if (name === "decided") {
+    // Of many at once, as when a server starts, the last one is enough.
+    clearTimeout(state.decided);
+    state.decided = setTimeout(decisions, 200);
+    return;
+  }
   const event = JSON.parse(data);
   if (event.type !== "lwt.window.completed") {
     state.pending += 1;
@@ -142,6 +189,7 @@ function reload() {
   Object.assign(state, { windows: [], pending: 0 });
   state.kept.clear();
   refresh();
+  decisions();
 }
 
 /** What the pill at the top says: `[look, words]`. */
@@ -184,6 +232,8 @@ function shownInWords(drawn, frame) {
   if (drawn.cutAcross > 0) parts.push(`${count(drawn.cutAcross)} between circles not drawn (choose a VM to see its own)`);
   if (drawn.cutLinks > 0) parts.push(`${many(drawn.cutLinks, "line")} between circles not drawn (point at a circle to see its lines)`);
   const gone = frame.diff ? [...frame.diff.vms].filter(([id, how]) => how === "gone" && !moment.vms.has(id)).length : 0;
+  const signed = (how) => drawn.marks.filter(({ decided }) => decided === how).length;
+  if (drawn.marks.length > 0) parts.push(`of those drawn people confirmed ${count(signed("confirmed"))}, and rejected ${count(signed("rejected"))} that are not held`);
   if (gone > 0) parts.push(`${many(gone, "VM is", "VMs are")} gone and only in the list of changes`);
   if (frame.hosts && frame.hosts.size > 8) parts.push(`8 colours for ${count(frame.hosts.size)} hosts: some share one`);
   return `${parts.join("; ")}.`;
@@ -217,21 +267,43 @@ function render() {
   if (none) return welcome();
   const passing = filter(route);
   const diff = state.changes && differences(state.changes);
-  state.map.update(state.shown, route, passing, diff);
+  // What is rejected is so now; of the past only what was held is known.
+  const rejected = route.at == null ? state.book.items.filter((one) => one.decision === "rejected").map(({ a, b }) => [a, b]) : [];
+  state.map.update(state.shown, route, passing, { diff, rejected });
   if (!state.revealed) reveal(route);
   state.revealed = true;
   if (route.view === "changes") lists.changes($("list-view"), state.changes, state.fromMs, state.shown.windowEndMs);
   else if (route.view === "events") lists.events($("list-view"), state.events, state.forgotten);
+  else if (route.view === "decisions") lists.decisions($("list-view"), desk);
+  else if (route.view === "placement") lists.placement($("list-view"), hints(), state.shown.windowEndMs);
   else if (!map) lists.table($("list-view"), route.view, state.shown, passing);
   const some = route.vm != null || route.ensemble != null || route.pair != null;
   $("panel").hidden = !map && !some;
   document.body.classList.toggle("detail", some);
   show($("panel"), panel(route, state.shown, context));
   $("legend-changes").hidden = diff == null;
+  for (const one of document.querySelectorAll(".legend-decided")) one.hidden = state.book.items.length === 0;
   $("none").hidden = !passing.narrows || [...state.shown.vms.values()].some(passing.vm);
 }
 
+/** Where people decide: what stands, whether they may here, and what comes of it. */
+const desk = {
+  get book() { return state.book; },
+  get open() { return state.status?.decides === true; },
+  vms: () => [...state.shown.vms.keys()],
+  /** What an ensemble may be called beside this: the name that it was given, or what it is called by itself. */
+  otherNames: (name) => [state.book.ensembles.get(name)?.name, state.names.get(name)],
+  ask,
+  done: async (words) => {
+    await decisions();
+    show($("told"), words);
+    // The form is gone, and with it the place of whoever uses the keyboard.
+    if (document.activeElement === document.body) ($("undo") ?? $("list-title") ?? $("panel-title"))?.focus();
+  },
+};
+
 const context = {
+  desk,
   get events() { return state.events; },
   get status() { return state.status; },
   isClosed: (name) => state.map.isClosed(`ensemble:${name}`),
@@ -293,10 +365,15 @@ function wire() {
     $("main").focus();
   });
   on("token-form", "submit", () => {
-    api.token.set($("token-value").value);
-    start();
+    if (!state.afterToken) {
+      api.token.set($("token-value").value);
+      return start();
+    }
+    api.token.write.set($("token-value").value);
+    state.afterToken();
   });
   on("export", "click", exported);
+  on("list-view", "click", exported);
   addEventListener("themechange", () => state.map.repaint());
   addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, select, textarea, dialog");
@@ -316,11 +393,11 @@ function foldAll() {
 
 /** A link cannot say the token: then what it leads to is fetched first. */
 async function exported(event) {
-  const format = event.target.dataset.format;
-  if (!format || !api.token.get()) return;
+  const from = event.target.closest("#export a, a.download");
+  if (!from || !api.token.get()) return;
   event.preventDefault();
-  const url = URL.createObjectURL(await api.blob(format, current().at));
-  h("a", { href: url, download: `lwt.${format}` }).click();
+  const url = URL.createObjectURL(await api.blob(from.getAttribute("href")));
+  h("a", { href: url, download: from.download || `lwt.${from.dataset.format}` }).click();
   URL.revokeObjectURL(url);
 }
 
@@ -359,6 +436,7 @@ function opened({ kind, id, pair, group }) {
 function start() {
   state.began = performance.now();
   refresh();
+  decisions();
   api.follow({
     open: () => {
       const away = state.stream === "closed";

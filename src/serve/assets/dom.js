@@ -39,7 +39,7 @@ export function show(element, ...children) {
   const active = element.contains(document.activeElement) ? keyOf(document.activeElement) : null;
   element.replaceChildren(...children.flat(3).filter((child) => child != null && child !== false));
   if (active == null) return;
-  const again = [...element.querySelectorAll("a, button, [tabindex]")].find((one) => keyOf(one) === active);
+  const again = [...element.querySelectorAll("a, button, input, [tabindex]")].find((one) => keyOf(one) === active);
   again?.focus({ preventScroll: true });
 }
 

@@ -24,7 +24,7 @@ export const isOpen = (group, frame) =>
  * Draws one frame.
  *
  * @param {CanvasRenderingContext2D} ctx
- * @param {object} frame `{width, height, camera, scene, edges, links, ink, closed, passes, diff, selected, cursor, hosts}`
+ * @param {object} frame `{width, height, camera, scene, edges, links, ink, closed, passes, diff, selected, cursor, hosts, rejected}`
  * @returns {object} what was drawn: `{vms, circles, edges, lines, outside, closed, cut, cutAcross, links, cutLinks}`
  */
 export function draw(ctx, frame) {
@@ -33,11 +33,12 @@ export function draw(ctx, frame) {
   ctx.fillRect(0, 0, width, height);
   const on = (group) => isOn(group, frame);
   const groups = [...frame.scene.groups.values()].filter(on);
-  const drawn = { circles: 0, vms: 0, edges: 0, lines: [], outside: 0, closed: 0, cut: 0, cutAcross: 0, links: 0, cutLinks: 0, names: 0 };
+  const drawn = { circles: 0, vms: 0, edges: 0, lines: [], outside: 0, closed: 0, cut: 0, cutAcross: 0, links: 0, cutLinks: 0, names: 0, marks: [] };
   shares(ctx, groups, frame);
   drawLinks(ctx, frame, drawn);
   for (const group of groups) if (group.kind !== "hub") circle(ctx, group, frame, drawn);
   drawEdges(ctx, frame, drawn);
+  decisions(ctx, frame, drawn);
   dots(ctx, frame, drawn);
   names(ctx, groups, frame, drawn);
   return drawn;
@@ -163,6 +164,7 @@ function drawEdges(ctx, frame, drawn) {
   for (const { edge, a, b } of choose(frame, drawn)) {
     const [from, to] = [onScreen(a, frame), onScreen(b, frame)];
     drawn.lines.push({ edge, from, to });
+    if (edge.decided) drawn.marks.push({ pair: [edge.a.id, edge.b.id], decided: edge.decided, from, to });
     const fresh = diff?.pairs.get(pairKey(edge.a.id, edge.b.id))?.how === "new";
     const colour = fresh ? ink.fresh : edge.strength < 0 ? ink.negative : ink.positive;
     const width = (fresh ? 2 : 0.8) + Math.round(edge.weight * 4) * 0.9;
@@ -171,6 +173,7 @@ function drawEdges(ctx, frame, drawn) {
   }
   drawn.edges = drawn.lines.length;
   vanished(looks, frame);
+  refused(looks, frame, drawn);
   for (const { look, path } of looks.values()) {
     ctx.globalAlpha = look.alpha;
     ctx.strokeStyle = look.colour;
@@ -181,6 +184,37 @@ function drawEdges(ctx, frame, drawn) {
   }
   ctx.setLineDash([]);
   ctx.globalAlpha = 1;
+}
+
+/** What somebody rejected: it is not held, and that is to be seen. */
+function refused(looks, frame, drawn) {
+  const { scene, ink } = frame;
+  for (const [a, b] of frame.rejected) {
+    const [one, other] = [scene.nodes.get(a), scene.nodes.get(b)];
+    if (!one || !other || !isOpen(one.group, frame) || !isOpen(other.group, frame)) continue;
+    const [from, to] = [onScreen(one, frame), onScreen(other, frame)];
+    stroke(looks, { colour: ink.muted, width: 1, dash: true, alpha: 0.7 }, from, to);
+    drawn.marks.push({ pair: [a, b], decided: "rejected", from, to });
+  }
+}
+
+/** What people decided of pairs, as a sign in the middle of their line: colours alone are not for everybody. */
+function decisions(ctx, { ink, camera }, { marks }) {
+  const r = Math.min(7, Math.max(3, 6 * camera.k));
+  for (const { decided, from, to } of marks) {
+    const [x, y] = [(from.x + to.x) / 2, (from.y + to.y) / 2];
+    ctx.beginPath();
+    ctx.arc(x, y, r, 0, 2 * Math.PI);
+    ctx.fillStyle = decided === "confirmed" ? ink.accent : ink.muted;
+    ctx.fill();
+    ctx.beginPath();
+    const line = (...points) => points.forEach(([u, v], i) => (i === 0 ? ctx.moveTo(x + u * r, y + v * r) : ctx.lineTo(x + u * r, y + v * r)));
+    if (decided === "confirmed") line([-0.5, 0.05], [-0.1, 0.45], [0.5, -0.4]);
+    else line([-0.4, -0.4], [0.4, 0.4]), line([0.4, -0.4], [-0.4, 0.4]);
+    ctx.lineWidth = Math.max(1.2, r / 4);
+    ctx.strokeStyle = ink.ground;
+    ctx.stroke();
+  }
 }
 
 /** What is no longer there, between VMs that still are. */
@@ -223,17 +257,26 @@ function dots(ctx, frame, drawn) {
     ctx.fillStyle = frame.hosts ? ink.hosts[frame.hosts.get(vm.host) % HOST_COLOURS] ?? ink.dot : ink.dot;
     ctx.beginPath();
     ctx.arc(x, y, hub ? size * 1.35 : size, 0, 2 * Math.PI);
-    if (vm.idle) {
+    if (vm.idle || vm.ignored) {
       ctx.lineWidth = Math.max(1, size / 4);
       ctx.strokeStyle = ctx.fillStyle;
       ctx.stroke();
     } else ctx.fill();
+    if (vm.ignored) through(ctx, { x, y }, size);
     if (hub) ring(ctx, { x, y }, size * 1.35 + 3, ink.text, 1.5);
     if (frame.diff?.vms.has(vm.id)) mark(ctx, { x, y }, size, frame.diff.vms.get(vm.id), ink);
     if (selected.vm === vm.id || selected.pair?.includes(vm.id)) ring(ctx, { x, y }, size + 5, ink.accent, 3);
     else if (cursor === vm.id) ring(ctx, { x, y }, size + 5, ink.accent, 1.5);
   }
   ctx.globalAlpha = 1;
+}
+
+/** Somebody who is ignored is crossed out. */
+function through(ctx, { x, y }, size) {
+  ctx.beginPath();
+  ctx.moveTo(x - size, y + size);
+  ctx.lineTo(x + size, y - size);
+  ctx.stroke();
 }
 
 function ring(ctx, { x, y }, r, colour, width) {

@@ -8,6 +8,7 @@ import { clock } from "./format.js";
 const KINDS = {
   "vm.appeared": ["new", "+", "appeared"], "vm.gone": ["gone", "−", "is gone"],
   "vm.idle": ["moved", "·", "is idle"], "vm.active": ["moved", "·", "works again"],
+  "vm.ignored": ["moved", "×", "is ignored: somebody decided so"], "vm.considered": ["moved", "·", "is no longer ignored"],
   "ensemble.joined": ["moved", "→", "joined"], "ensemble.left": ["moved", "←", "left"],
   "dependency.appeared": ["new", "+", "depend on each other"], "dependency.vanished": ["gone", "−", "no longer depend on each other"],
 };
@@ -19,7 +20,8 @@ const KINDS = {
 export const isNews = ({ type }) => type !== "lwt.dependency.changed" && type !== "lwt.window.completed";
 
 /** A change (of `/changes`) as the kind of an event. */
-const AS_EVENT = { appeared: "vm.appeared", gone: "vm.gone", idle: "vm.idle", active: "vm.active", joined: "ensemble.joined",
+const AS_EVENT = { appeared: "vm.appeared", gone: "vm.gone", idle: "vm.idle", active: "vm.active", ignored: "vm.ignored",
+  considered: "vm.considered", joined: "ensemble.joined",
   left: "ensemble.left", dependency_appeared: "dependency.appeared", dependency_vanished: "dependency.vanished" };
 
 function said(kind, { vm, ensemble, a, b }) {

@@ -2,6 +2,8 @@
  * The same as the map, in tables: ensembles, VMs, dependencies, changes, events. For keyboards, screen readers, and
  * whoever looks for one line among 10,000.
  */
+import { decisionsUrl } from "./api.js";
+import { subject, undoButton, verdict } from "./decide.js";
 import { ensembleLink, h, link, named, pairLink, show, vmLink } from "./dom.js";
 import { changed, sentence } from "./events.js";
 import { byName, confidence, count, lag, many, strength, time } from "./format.js";
@@ -43,7 +45,8 @@ const LISTS = {
       ["Ensembles", (x, y) => x.ensembles.length - y.ensembles.length || byName(x.ensembles[0] ?? "", y.ensembles[0] ?? ""),
         (v) => some(v.ensembles)],
       ["Dependencies", number((v) => v.degree), (v) => count(v.degree)],
-      ["State", number((v) => Number(v.idle) - 2 * Number(isHub(v))), (v) => (v.idle ? "idle" : isHub(v) ? "shared" : "working")],
+      ["State", number((v) => 2 * Number(v.ignored) + Number(v.idle) - 2 * Number(isHub(v))),
+        (v) => (v.ignored ? "ignored" : v.idle ? "idle" : isHub(v) ? "shared" : "working")],
     ],
   },
   dependencies: {
@@ -57,6 +60,7 @@ const LISTS = {
       ["Confidence", number((e) => e.confidence ?? 0), (e) => confidence(e.confidence)],
       ["Lag", number((e) => e.lagMs ?? 0), (e) => lag(e.lagMs)],
       ["Since", number((e) => e.sinceMs ?? 0), (e) => (e.sinceMs == null ? "–" : time(e.sinceMs))],
+      ["Decided", name((e) => e.decided), (e) => e.decided ?? "–"],
       ["Evidence", number((e) => e.weight), (e) => pairLink(e.a.id, e.b.id, "explain", h("span", { class: "unseen" }, " ", named(e.a.id), " and ", named(e.b.id)))],
     ],
   },
@@ -128,6 +132,55 @@ export function events(place, items, forgotten) {
     items.length === 0 ? h("p", { class: "empty" }, "Nothing has changed lately. Events appear here as they happen; that a dependency gets a little stronger or weaker is not listed.") : lines(items, sentence),
     forgotten > 0 && h("p", { class: "muted" }, `${many(forgotten, "older event")} not kept here: choose an earlier moment and compare.`));
 }
+
+/** What people decided, the last first. */
+export function decisions(place, desk) {
+  const items = desk.book.items.toSorted((x, y) => y.at_ms - x.at_ms);
+  const exports = [["ndjson", "JSON, a line each (for lwt analyze --decisions)"], ["csv", "CSV"]].map(([format, what]) =>
+    h("a", { href: decisionsUrl(format), download: `decisions.${format}`, class: "download" }, what));
+  show(place,
+    h("h2", { id: "list-title", tabindex: "-1" }, "Decisions"),
+    h("p", { class: "muted" }, "What people know better than CPU use: it stands above what is found until it is undone. ",
+      desk.open ? "Confirm or reject a pair, ignore a VM or name an ensemble where you look at it."
+        : "Nothing can be decided here: this is a recording, or the server does not say."),
+    items.length === 0 ? h("p", { class: "empty" }, "Nothing is decided.") : [
+      h("p", {}, `${many(items.length, "decision")}. Export: `, exports[0], ", ", exports[1]),
+      scrolled("list-title", ["About", "Decided", "By", "When", "Why", desk.open && "Undo"], items.slice(0, LINES), (one) =>
+        [subject(one), verdict(one), named(one.who), time(one.at_ms), one.why == null ? "–" : named(one.why), desk.open && undoButton(desk, one)]),
+      items.length > LINES && h("p", { class: "muted" }, `The last ${count(LINES)} of ${count(items.length)}; an export has all.`),
+    ]);
+}
+
+/** Hints for whoever places VMs on hosts. `hints` is `{apart, needed}`, null as long as they are on their way. */
+export function placement(place, hints, windowEndMs) {
+  const { apart, needed } = hints ?? { apart: [], needed: [] };
+  show(place,
+    h("h2", { id: "list-title", tabindex: "-1" }, "Placement"),
+    h("p", { class: "muted" }, hints == null ? "Loading…" : `Hints, from what is held at ${time(windowEndMs)}. What moves together in CPU use need not send much to each other.`),
+    hints != null && [
+      h("h3", { id: "apart-title" }, "Ensembles spread over hosts"),
+      h("p", { class: "muted" }, "Their members depend on each other across hosts: those of the strongest pairs would gain most from being on one."),
+      apart.length === 0 ? h("p", { class: "empty" }, "None: no dependency is known to lead from host to host.")
+        : scrolled("apart-title", ["Ensemble", "VMs by host", "Pairs on two hosts", "Strength in all", "The strongest"], apart.slice(0, LINES), (one) => [
+          ensembleLink(one.ensemble),
+          Object.entries(one.hosts).map(([host, n], i) => [i > 0 && ", ", link({ view: "vms", host }, named(host)), `: ${count(n)}`]),
+          count(one.pairs), one.strength.toFixed(2),
+          one.strongest.slice(0, 1).map(({ a, b, a_host: from, b_host: to }) => [pairLink(a, b, named(a), " and ", named(b)), ", on ", named(from), " and ", named(to)])]),
+      h("h3", { id: "needed-title" }, "VMs that others need"),
+      h("p", { class: "muted" }, "Starved, they would slow down others: keep their share of the CPU, and do not move them first."),
+      needed.length === 0 ? h("p", { class: "empty" }, "None.")
+        : scrolled("needed-title", ["VM", "Host", "Ensembles", "Drives", "Dependencies"], needed.slice(0, LINES), (one) =>
+          [vmLink(one.vm), one.host == null ? "–" : named(one.host), count(one.ensembles), many(one.dependents, "VM"), count(one.dependencies)]),
+      [apart, needed].some(({ length }) => length > LINES) && h("p", { class: "muted" }, `The first ${count(LINES)} of each.`),
+    ]);
+}
+
+/** A table with a heading to each row, named by the heading above it. */
+const scrolled = (title, heads, rows, cells) =>
+  h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": title }, h("table", { class: "list" },
+    h("thead", {}, h("tr", {}, heads.filter(Boolean).map((head) => h("th", { scope: "col" }, head)))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, cells(row).filter((cell) => cell !== false).map((cell, i) =>
+      h(i === 0 ? "th" : "td", i === 0 ? { scope: "row" } : {}, cell)))))));
 
 /** Lines shown of a list that has no pages. */
 const LINES = 1000;

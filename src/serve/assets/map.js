@@ -30,7 +30,7 @@ export class MapView {
     [this.#canvas, this.#ctx, this.#on] = [canvas, canvas.getContext("2d", { alpha: false }), on];
     this.#frame = { width: 1, height: 1, camera: { x: 0, y: 0, k: 1 }, scene: { groups: new Map(), nodes: new Map() },
       edges: [], links: [], closed: new Set(), passes: () => true, narrows: false, diff: null, cursor: null,
-      selected: {}, hosts: null, ink: {} };
+      selected: {}, hosts: null, rejected: [], ink: {} };
     this.repaint();
     new ResizeObserver(() => this.#resize()).observe(canvas);
     for (const [name, act] of Object.entries({ pointerdown: this.#down, pointermove: this.#move, pointerup: this.#up,
@@ -39,8 +39,8 @@ export class MapView {
     }
   }
 
-  /** Shows a moment. `filter` is of model.js, `diff` of `differences` or null. */
-  update(snapshot, route, filter, diff) {
+  /** Shows a moment. `filter` is of model.js, `diff` of `differences` or null; `rejected` are pairs of VMs. */
+  update(snapshot, route, filter, { diff, rejected }) {
     const frame = this.#frame;
     const old = frame.snapshot && frame.grouping === route.group ? frame.scene : null;
     if (snapshot !== frame.snapshot || route.group !== frame.grouping) {
@@ -53,7 +53,7 @@ export class MapView {
     const edges = snapshot.edges.filter(filter.edge);
     for (const group of frame.scene.groups.values()) group.matching = group.nodes.filter(({ vm }) => filter.vm(vm)).length;
     Object.assign(frame, { snapshot, grouping: route.group, edges, links: links(frame.scene, edges), passes: filter.vm,
-      narrows: filter.narrows, diff: diff && { ...diff, touched: touched(diff) },
+      narrows: filter.narrows, rejected, diff: diff && { ...diff, touched: touched(diff) },
       hosts: route.colour === "host" ? new Map(snapshot.hosts.map((host, i) => [host, i])) : null });
     frame.selected = { ...frame.selected, vm: route.vm, pair: route.pair,
       group: route.ensemble == null ? null : `ensemble:${route.ensemble}` };
@@ -139,6 +139,7 @@ export class MapView {
       ...this.#drawn,
       camera: { ...camera },
       lines: (this.#drawn?.lines ?? []).map(({ edge }) => [edge.a.id, edge.b.id]),
+      marks: (this.#drawn?.marks ?? []).map(({ pair, decided }) => [...pair, decided]),
       groups: [...scene.groups.values()].map((one) => ({ id: one.id, size: one.nodes.length, open: isOpen(one, this.#frame),
         world: one.to, ...at(one) })).filter(inside),
       nodes: [...scene.nodes.values()].filter(({ group }) => isOpen(group, this.#frame))
@@ -343,7 +344,7 @@ export class MapView {
 function spoken({ kind, vm, group }) {
   if (kind === "group") return `${group.kind} ${group.name}, ${many(group.nodes.length, "VM")}`;
   const where = vm.ensembles.length === 0 ? "in no ensemble" : `in ${vm.ensembles.slice(0, 5).join(", ")}`;
-  return `VM ${vm.name}, ${where}, ${many(vm.degree, "dependency", "dependencies")}${vm.idle ? ", idle" : ""}`;
+  return `VM ${vm.name}, ${where}, ${many(vm.degree, "dependency", "dependencies")}${vm.ignored ? ", ignored" : vm.idle ? ", idle" : ""}`;
 }
 
 function touched({ pairs }) {

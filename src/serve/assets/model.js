@@ -14,6 +14,7 @@ export const SURE = 0.99;
  * @property {string|null} host
  * @property {string[]} ensembles
  * @property {boolean} idle
+ * @property {boolean} ignored somebody decided that it takes part in nothing
  * @property {number} degree dependencies
  *
  * @typedef {object} Edge
@@ -21,14 +22,15 @@ export const SURE = 0.99;
  * @property {Vm} b
  * @property {number|null} strength
  * @property {number|null} confidence
+ * @property {string|null} decided what somebody decided of it, if anything
  * @property {number} weight how strong, whichever sign: what is not known counts as half
  */
 
 /** Makes a moment of what `/vms` and `/dependencies` list. Edges come strongest first. */
 export function snapshot(vmItems, edgeItems, windowEndMs) {
   const vms = new Map();
-  for (const { vm: id, name, host, ensembles, idle } of vmItems) {
-    vms.set(id, { id, name: name || id, host, ensembles: ensembles ?? [], idle: Boolean(idle), degree: 0 });
+  for (const { vm: id, name, host, ensembles, idle, ignored } of vmItems) {
+    vms.set(id, { id, name: name || id, host, ensembles: ensembles ?? [], idle: Boolean(idle), ignored: Boolean(ignored), degree: 0 });
   }
   const edges = [];
   for (const item of edgeItems) {
@@ -38,7 +40,7 @@ export function snapshot(vmItems, edgeItems, windowEndMs) {
     b.degree += 1;
     const { strength, confidence } = item;
     edges.push({ a, b, strength, confidence, lagMs: item.lag_ms, direct: item.direct, cause: item.cause,
-      sinceMs: item.since_ms, weight: Math.abs(strength ?? 0.5) });
+      sinceMs: item.since_ms, decided: item.decided ?? null, weight: Math.abs(strength ?? 0.5) });
   }
   edges.sort((x, y) => y.weight - x.weight);
   return { windowEndMs, vms, edges, ensembles: ensemblesOf(vms, edges), hosts: hostsOf(vms) };

@@ -5,6 +5,7 @@
 import { get } from "./api.js";
 import { cpu, evidence, held, lags } from "./charts.js";
 import { ensembleLink, h, link, named, pairLink, show, vmLink } from "./dom.js";
+import { nameForm, pairForm, pairWith, vmForm } from "./decide.js";
 import { clock, confidence, cores, count, lag, many, span, strength, time } from "./format.js";
 import { isHub, pairKey } from "./model.js";
 import { sentence } from "./events.js";
@@ -17,8 +18,8 @@ const CLOSED = { vm: null, ensemble: null, pair: null };
 
 /** What to show for a route: `{kind, title, body}`; `wait` are promises that put in what must be fetched. */
 export function panel(route, snapshot, context) {
-  if (route.pair) return pairPanel(route.pair, snapshot);
-  if (route.vm != null) return vmPanel(route.vm, snapshot);
+  if (route.pair) return pairPanel(route.pair, snapshot, context);
+  if (route.vm != null) return vmPanel(route.vm, snapshot, context);
   if (route.ensemble != null) return ensemblePanel(route.ensemble, snapshot, context);
   return overview(snapshot, context);
 }
@@ -44,7 +45,7 @@ function curves(ids, names) {
     cpu(names ? vmLink(one.vm) : `CPU use, a value every ${span(periodMs)}`, one.vm, one.cpu_ppm, fromMs, periodMs)));
 }
 
-function vmPanel(id, snapshot) {
+function vmPanel(id, snapshot, { desk }) {
   const vm = snapshot.vms.get(id);
   if (!vm) return [heading("VM", named(id)), missing("VM")];
   const edges = snapshot.edges.filter(({ a, b }) => a === vm || b === vm);
@@ -54,14 +55,19 @@ function vmPanel(id, snapshot) {
       ["Host", vm.host == null ? "not known" : link({ ...CLOSED, host: vm.host, view: "vms" }, named(vm.host))],
       ["Ensembles", vm.ensembles.length ? joined(vm.ensembles.slice(0, LINES).map(ensembleLink)) : "none",
         vm.ensembles.length > LINES && ` and ${count(vm.ensembles.length - LINES)} more`],
-      ["State", vm.idle ? "idle: it does too little to be judged" : "working"],
+      ["State", vm.ignored ? "ignored: somebody decided that it takes part in nothing"
+        : vm.idle ? "idle: it does too little to be judged" : "working"],
     ),
     curves([id], false),
     h("h3", {}, many(edges.length, "dependency", "dependencies")),
     edges.length > 0 && table(["With", "Strength", "Sure", "Lag"], edges, (edge) => {
       const other = edge.a === vm ? edge.b : edge.a;
-      return [pairLink(edge.a.id, edge.b.id, named(other.id)), strength(edge.strength), confidence(edge.confidence), lag(edge.lagMs)];
+      return [[pairLink(edge.a.id, edge.b.id, named(other.id)), edge.decided && ` (${edge.decided})`],
+        strength(edge.strength), confidence(edge.confidence), lag(edge.lagMs)];
     }),
+    h("h3", {}, "With another VM"),
+    pairWith(desk, id),
+    vmForm(desk, vm),
   ];
 }
 
@@ -74,9 +80,11 @@ function table(heads, rows, cells) {
   ];
 }
 
-function ensemblePanel(id, snapshot, { toggle, isClosed }) {
+function ensemblePanel(asked, snapshot, { toggle, isClosed, desk }) {
+  // By another name, if it has got one meanwhile, or lost it.
+  const id = [asked, ...desk.otherNames(asked)].find((name) => snapshot.ensembles.has(name));
   const ensemble = snapshot.ensembles.get(id);
-  if (!ensemble) return [heading("Ensemble", named(id)), missing("ensemble")];
+  if (!ensemble) return [heading("Ensemble", named(asked)), missing("ensemble")];
   const own = ensemble.vms.filter((vm) => !isHub(vm));
   const fold = h("button", { type: "button", id: "fold", "aria-pressed": String(isClosed(id)), onclick: () => toggle(id) }, "Collapse on the map");
   const shown = ensemble.vms.slice(0, CURVES);
@@ -89,6 +97,7 @@ function ensemblePanel(id, snapshot, { toggle, isClosed }) {
       ensemble.hubs.length > 0 && ["Shared VMs", joined(ensemble.hubs.slice(0, LINES).map((hub) => vmLink(hub.id)))],
     ),
     h("p", {}, fold),
+    nameForm(desk, id),
     h("h3", {}, "CPU use, one above the other"),
     ensemble.vms.length > CURVES && h("p", { class: "muted" }, `The first ${CURVES} of ${count(ensemble.vms.length)} VMs.`),
     curves(shown.map((vm) => vm.id), true),
@@ -98,7 +107,7 @@ function ensemblePanel(id, snapshot, { toggle, isClosed }) {
   ];
 }
 
-function pairPanel([a, b], snapshot) {
+function pairPanel([a, b], snapshot, { desk }) {
   const key = pairKey(a, b);
   const edge = snapshot.edges.find((one) => pairKey(one.a.id, one.b.id) === key);
   const cause = edge?.cause && named(edge[edge.cause].id);
@@ -112,7 +121,9 @@ function pairPanel([a, b], snapshot) {
       edge.direct != null && ["Kind", edge.direct ? "direct" : "through another VM"],
       cause && ["Cause", cause],
       edge.sinceMs != null && ["Held since", time(edge.sinceMs)],
+      edge.decided != null && ["Held because", edge.strength == null ? "somebody confirmed it; it is not found" : "it is found, and somebody confirmed it"],
     ) : h("p", { class: "empty" }, "At this moment they are not held to be dependent."),
+    pairForm(desk, [a, b], edge),
     later(get("events", { vm: [a, b], limit: 20_000 }), ({ items }) => held(items.map(({ type, data }) => ({ type, ...data })), snapshot.windowEndMs)),
     later(get("explain", { a, b }), explained),
   ];
@@ -148,7 +159,7 @@ function explained(told) {
 
 const unexpected = (ppm) => `${ppm < 0 ? "−" : "+"}${(Math.abs(ppm) / 1e6).toFixed(3)}`;
 
-function overview(snapshot, { events, status }) {
+function overview(snapshot, { events, status, desk }) {
   const shared = [...snapshot.vms.values()].filter(isHub);
   const idle = [...snapshot.vms.values()].filter((vm) => vm.idle).length;
   const alone = [...snapshot.vms.values()].filter((vm) => vm.ensembles.length === 0).length;
@@ -158,7 +169,8 @@ function overview(snapshot, { events, status }) {
       ["VMs", link({ view: "vms" }, count(snapshot.vms.size)), `, ${count(idle)} idle, ${count(alone)} in no ensemble`],
       ["Ensembles", link({ view: "ensembles" }, count(snapshot.ensembles.size))],
       ["Dependencies", link({ view: "dependencies" }, count(snapshot.edges.length))],
-      snapshot.hosts.length > 0 && ["Hosts", count(snapshot.hosts.length)],
+      snapshot.hosts.length > 0 && ["Hosts", link({ view: "placement" }, count(snapshot.hosts.length))],
+      desk.book.items.length > 0 && ["Decisions", link({ view: "decisions" }, count(desk.book.items.length))],
       status && ["Window", `${span(status.window_ms)}, every ${span(status.hop_ms)}`],
       status?.note && ["This is", status.note],
       status?.truth_f1 != null && ["How right", `F1 ${status.truth_f1.toFixed(3)} against the simulation's truth`],

@@ -9,7 +9,7 @@ export const DEFAULTS = Object.freeze({
   group: "ensemble", colour: "plain", at: null, since: null,
 });
 
-const ONE_OF = { view: ["map", "ensembles", "vms", "dependencies", "changes", "events"], group: ["ensemble", "host"],
+const ONE_OF = { view: ["map", "ensembles", "vms", "dependencies", "changes", "events", "decisions", "placement"], group: ["ensemble", "host"],
   colour: ["plain", "host"] };
 const RELATIVE = /^(previous|first|-\d+)$/;
 

@@ -101,7 +101,7 @@ export function links(scene, edges) {
     const link = found.get(key) ?? { a, b, count: 0, weight: 0, negative: 0, confidence: 0 };
     link.count += 1;
     link.weight = Math.max(link.weight, edge.weight);
-    link.confidence = Math.max(link.confidence, edge.confidence ?? 0);
+    link.confidence = Math.max(link.confidence, edge.confidence ?? (edge.decided ? 1 : 0));
     if (edge.strength < 0) link.negative += 1;
     found.set(key, link);
   }

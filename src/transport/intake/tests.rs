@@ -19,10 +19,15 @@ fn message(t_ms: u64, period_ms: u64, cpu: &str) -> String {
 /// What becomes of one record that was appended at `append_ms`, after one at 100 s.
 fn take(append_ms: i64, text: &str) -> Taken {
     let (mut intake, mut batch) = (Intake::new(grid(), 0), Batch::default());
-    intake.take(&Record { topic: "s", partition: 2, offset: 6, append_ms: 100_000, bytes: b"?" }, &mut batch);
+    intake.take(
+        &Record { topic: "s", partition: 2, offset: 6, append_ms: 100_000, key: &[], bytes: b"?" },
+        &mut batch,
+    );
     batch.clear();
-    intake
-        .take(&Record { topic: "s", partition: 2, offset: 7, append_ms, bytes: text.as_bytes() }, &mut batch);
+    intake.take(
+        &Record { topic: "s", partition: 2, offset: 7, append_ms, key: &[], bytes: text.as_bytes() },
+        &mut batch,
+    );
     assert_eq!(batch.records, 1);
     let values: usize = batch.samples.iter().map(|samples| samples.cpu_ppm.len()).sum();
     assert_eq!(batch.values, values as u64);
@@ -84,7 +89,8 @@ fn a_coarse_message_is_as_long_as_it_says() {
     let (mut intake, mut batch) = (Intake::new(grid(), 0), Batch::default());
     let list = format!("[{}]", vec!["7"; 20].join(","));
     let text = message(105_000, 5000, &list);
-    let record = Record { topic: "s", partition: 0, offset: 0, append_ms: 105_000, bytes: text.as_bytes() };
+    let record =
+        Record { topic: "s", partition: 0, offset: 0, append_ms: 105_000, key: &[], bytes: text.as_bytes() };
     intake.take(&record, &mut batch);
     // 100 s, of which all but the open pane is late: nothing is repeated for each tick.
     let told: Vec<_> = batch.samples.iter().map(|one| (one.first, one.grain, one.cpu_ppm.len())).collect();
@@ -93,7 +99,8 @@ fn a_coarse_message_is_as_long_as_it_says() {
     for (append_ms, open) in [(110_900, 10), (112_000, 10), (112_001, 11)] {
         if open == 11 {
             let text = message(110_000, 5000, "7");
-            let record = Record { topic: "s", partition: 0, offset: 1, append_ms, bytes: text.as_bytes() };
+            let record =
+                Record { topic: "s", partition: 0, offset: 1, append_ms, key: &[], bytes: text.as_bytes() };
             intake.take(&record, &mut batch);
         }
         intake.idle(append_ms + AHEAD_MS);
@@ -118,7 +125,8 @@ fn who_is_waited_for() {
     {
         let (mut intake, mut batch) = (Intake::new(grid(), 0), Batch::default());
         for (append_ms, text) in [(105_000, host_says), (111_000, "?")] {
-            let record = Record { topic: "s", partition: 0, offset: 0, append_ms, bytes: text.as_bytes() };
+            let record =
+                Record { topic: "s", partition: 0, offset: 0, append_ms, key: &[], bytes: text.as_bytes() };
             intake.take(&record, &mut batch);
         }
         assert_eq!(intake.open(), open, "{host_says}");
@@ -129,6 +137,9 @@ fn who_is_waited_for() {
 fn what_was_complete_stays_complete() {
     let (mut intake, mut batch) = (Intake::new(grid(), 12), Batch::default());
     let text = br#"{"v":1,"host":"h","t_ms":101000,"period_ms":1000,"vms":[{"name":"a","cpu_ppm":1}]}"#;
-    intake.take(&Record { topic: "s", partition: 0, offset: 0, append_ms: 101_000, bytes: text }, &mut batch);
+    intake.take(
+        &Record { topic: "s", partition: 0, offset: 0, append_ms: 101_000, key: &[], bytes: text },
+        &mut batch,
+    );
     assert_eq!((intake.open(), batch.dead[0].1, batch.dead[0].0.reason), (12, 12, Reason::Late));
 }

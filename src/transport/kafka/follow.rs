@@ -32,6 +32,9 @@ pub struct Follower<'a> {
     silent: Cell<u32>,
 }
 
+/// A record's key, and its value; without one it is a tombstone.
+pub type KeyAndValue = (Vec<u8>, Option<Vec<u8>>);
+
 /// How long a broker may take to say where a topic ends.
 const REQUEST: Duration = Duration::from_secs(5);
 
@@ -66,10 +69,21 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// When there is nothing more to be read: deleted, or forbidden.
     pub fn next(&self, patience: Duration) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(self.next_entry(patience)?.and_then(|(_, value)| value))
+    }
+
+    /// The same with its key; without a value it is a tombstone.
+    ///
+    /// # Errors
+    /// As [`Follower::next`].
+    pub fn next_entry(&self, patience: Duration) -> Result<Option<KeyAndValue>, ClientError> {
         let polled = self.consumer.poll(patience);
         self.silent.set(if polled.is_none() { self.silent.get() + 1 } else { 0 });
         match polled {
-            Some(Ok(message)) => Ok(message.payload().map(<[u8]>::to_vec)),
+            Some(Ok(message)) => {
+                let key = message.key().unwrap_or_default().to_vec();
+                Ok(Some((key, message.payload().map(<[u8]>::to_vec))))
+            }
             Some(Err(error)) if !may_pass(&error) => Err(self.failed(error)),
             None if self.silent.get() >= nudge::PATIENCE => {
                 self.silent.set(0);

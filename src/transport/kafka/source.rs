@@ -269,9 +269,10 @@ impl<T: Take> Reader<T> {
                 return Err(SourceError::NoAppendTime { topic: topic.clone() });
             };
             let (offset, payload) = (message.offset(), message.payload().unwrap_or_default());
-            intake.take(&Record { topic, partition, offset, append_ms, bytes: payload }, batch);
+            let key = message.key().unwrap_or_default();
+            intake.take(&Record { topic, partition, offset, append_ms, key, bytes: payload }, batch);
             *next = offset + 1;
-            bytes += payload.len();
+            bytes += key.len() + payload.len();
             if bytes >= MAX_BYTES {
                 break;
             }

@@ -142,7 +142,7 @@ pub fn wanted(topics: &Topics, length: Duration, hop: Duration, brokers: usize) 
         compacted(),
         deleted(told_ms),
         compacted(),
-        compacted(),
+        decisions(topics.outage.as_millis() as i64),
         deleted(told_ms),
         deleted(told_ms),
     ];
@@ -175,6 +175,18 @@ fn compacted() -> Vec<(&'static str, Rule)> {
         // Who reads what holds now, and takes up to a day for it, still sees what was deleted meanwhile.
         ("delete.retention.ms", Rule::AtLeast(DAY_MS)),
         // The youngest segment is never compacted: with Kafka's week a restart would read a week.
+        ("segment.ms", Rule::Best(HOUR_MS)),
+    ]
+}
+
+/// What people decide.
+fn decisions(outage_ms: i64) -> Vec<(&'static str, Rule)> {
+    vec![
+        ("cleanup.policy", Rule::Is("compact")),
+        // So who comes back after an outage hears of each decision in its turn, not of the last one only.
+        ("min.compaction.lag.ms", Rule::Best(outage_ms)),
+        // Else whoever comes back never hears that it was undone.
+        ("delete.retention.ms", Rule::AtLeast(outage_ms.max(DAY_MS))),
         ("segment.ms", Rule::Best(HOUR_MS)),
     ]
 }
@@ -273,6 +285,15 @@ mod tests {
         assert!(samples.rules.contains(&("retention.ms", Rule::AtLeast((600 + 60 + 3600) * 1000))));
         assert_eq!((samples.partitions, samples.replicas), (6, 1));
         assert_eq!(all(9)[0].replicas, 3);
+    }
+
+    #[test]
+    fn decisions_are_not_compacted_before_they_are_heard() {
+        let decisions = &all(1)[5];
+        let lag = ("min.compaction.lag.ms", Rule::Best(3600 * 1000));
+        assert!(decisions.name == "de" && decisions.rules.contains(&lag));
+        assert!(lag.1.allows("0"), "a topic that was made before decisions could be made is as good");
+        assert!(decisions.rules.contains(&("delete.retention.ms", Rule::AtLeast(DAY_MS))));
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! What people say, a record at a time: it is said once the brokers have it, or not at all.
+
+use std::error::Error;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+
+use super::client::{Client, ClientError};
+use super::trouble::Context;
+
+/// How long the brokers may take: somebody waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(20);
+
+/// Hears what became of the record, and what is wrong with the brokers.
+#[derive(Default)]
+struct Delivery {
+    trouble: Context,
+    outcome: Mutex<Option<Result<(), KafkaError>>>,
+}
+
+impl ClientContext for Delivery {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.trouble.generate_oauth_token(config)
+    }
+
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.trouble.error(error, reason);
+    }
+}
+
+impl ProducerContext for Delivery {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Ok(mut outcome) = self.outcome.lock() {
+            *outcome = Some(result.as_ref().map(drop).map_err(|(error, _)| error.clone()));
+        }
+    }
+}
+
+/// Writes to one topic.
+pub struct Teller {
+    client: Client,
+    topic: String,
+    producer: BaseProducer<Delivery>,
+}
+
+impl Teller {
+    /// To `topic`. Connects in the background.
+    ///
+    /// # Errors
+    /// When no producer can be made of the settings.
+    pub fn new(client: &Client, topic: &str) -> Result<Self, ClientError> {
+        let own = [
+            ("enable.idempotence", "true"),
+            ("message.timeout.ms", "10000"),
+            ("linger.ms", "0"),
+            ("reconnect.backoff.max.ms", "1000"),
+        ];
+        let producer: BaseProducer<Delivery> = client.create_with(&own, Delivery::default())?;
+        // It may want a token first.
+        producer.poll(Duration::ZERO);
+        Ok(Teller { client: client.clone(), topic: topic.into(), producer })
+    }
+
+    /// Writes a record, without a value a tombstone, and waits until the brokers have it, 10 s at most.
+    ///
+    /// # Errors
+    /// When they refuse it, or do not answer: then it is not written, or nobody knows.
+    pub fn tell(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), ClientError> {
+        self.write(key, value)
+            .map_err(|error| self.client.failed(&format!("write the topic {}", self.topic), error))
+    }
+
+    fn write(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), KafkaError> {
+        self.take();
+        let record = BaseRecord::to(&self.topic).key(key);
+        let record = if let Some(value) = value { record.payload(value) } else { record };
+        self.producer.send(record).map_err(|(error, _)| error)?;
+        for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
+            self.producer.poll(STEP);
+            if let Some(outcome) = self.take() {
+                return outcome;
+            }
+        }
+        // It must not be written later, when nobody waits for it any more.
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.producer.poll(STEP);
+        Err(KafkaError::MessageProduction(Code::OperationTimedOut))
+    }
+
+    /// What became of the record, if that is known.
+    fn take(&self) -> Option<Result<(), KafkaError>> {
+        self.producer.context().outcome.lock().ok().and_then(|mut outcome| outcome.take())
+    }
+}
