@@ -23,13 +23,13 @@ use crate::types::VmId;
 /// A running pipeline (lwt run) heeds it from the first window on that ends 10 s or more later, until it is undone.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  lwt decide pipelines/datacenter.toml confirm web1 db1 --why 'in the runbook'    they depend on each other, found or not
-  lwt decide pipelines/datacenter.toml reject web1 cron7 --why 'both at midnight' they do not, whatever is found
-  lwt decide pipelines/datacenter.toml ignore backup1                             takes part in nothing, makes no ensemble
-  lwt decide pipelines/datacenter.toml name e7 'web shop'                         the ensemble e7 is called so
-  lwt decide pipelines/datacenter.toml undo web1 db1                              so a VM, or --ensemble 'web shop'
+  lwt decide dc.toml confirm web1 db1 --why 'in the runbook'      held, whether it is found or not
+  lwt decide dc.toml reject web1 cron7 --why 'both at midnight'   not held, whatever is found
+  lwt decide dc.toml ignore backup1                               takes part in nothing
+  lwt decide dc.toml name e7 'web shop'
+  lwt decide dc.toml undo web1 db1
   lwt decide --brokers kafka1:9092 list
-  lwt decide list --format json > decisions.ndjson                                what lwt analyze --decisions reads")]
+  lwt decide dc.toml list --format json > decisions.ndjson        for lwt analyze --decisions")]
 pub struct Args {
     /// The pipeline file that says where Kafka is, and what the topics are called.
     pipeline: Option<PathBuf>,
