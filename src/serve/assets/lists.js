@@ -168,7 +168,7 @@ export function placement(place, hints, windowEndMs) {
           one.strongest.slice(0, 1).map(({ a, b, a_host: from, b_host: to }) => [pairLink(a, b, named(a), " and ", named(b)), ", on ", named(from), " and ", named(to)])]),
       h("h3", { id: "needed-title" }, "VMs that others need"),
       h("p", { class: "muted" }, "Starved, they would slow down others: keep their share of the CPU, and do not move them first."),
-      needed.length === 0 ? h("p", { class: "empty" }, "None.")
+      needed.length === 0 ? h("p", { class: "empty" }, "None: no VM is shared by ensembles, or known to drive another one.")
         : scrolled("needed-title", ["VM", "Host", "Ensembles", "Drives", "Dependencies"], needed.slice(0, LINES), (one) =>
           [vmLink(one.vm), one.host == null ? "–" : named(one.host), count(one.ensembles), many(one.dependents, "VM"), count(one.dependencies)]),
       [apart, needed].some(({ length }) => length > LINES) && h("p", { class: "muted" }, `The first ${count(LINES)} of each.`),
@@ -177,7 +177,7 @@ export function placement(place, hints, windowEndMs) {
 
 /** A table with a heading to each row, named by the heading above it. */
 const scrolled = (title, heads, rows, cells) =>
-  h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": title }, h("table", { class: "list" },
+  h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": title }, h("table", { class: "list wraps" },
     h("thead", {}, h("tr", {}, heads.filter(Boolean).map((head) => h("th", { scope: "col" }, head)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, cells(row).filter((cell) => cell !== false).map((cell, i) =>
       h(i === 0 ? "th" : "td", i === 0 ? { scope: "row" } : {}, cell)))))));
