@@ -13,7 +13,7 @@ import { chromium } from "playwright-core";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The program under test. */
-const LWT = process.env.LWT ?? join(ROOT, "target/debug/lwt");
+export const LWT = process.env.LWT ?? join(ROOT, "target/debug/lwt");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** With a folder named here, pictures of the page are left in it. */
 export const SHOTS = process.env.SHOTS;
