@@ -96,14 +96,15 @@ impl Asked {
         self.text(name).ok_or_else(|| Refusal::bad(format!("parameter {name:?} is missing")))
     }
 
-    /// A moment, Unix milliseconds: said so, or as RFC 3339.
+    /// A moment, Unix milliseconds: said so, or as RFC 3339; of the years -9999 to 9999.
     ///
     /// # Errors
     /// Something that is neither.
     pub fn time_ms(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let parse = |text: &str| {
             let time = || text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
-            text.parse::<i64>().ok().or_else(time).ok_or_else(|| {
+            let ms = text.parse::<i64>().ok().filter(|ms| Timestamp::from_millisecond(*ms).is_ok());
+            ms.or_else(time).ok_or_else(|| {
                 let example = "2026-03-01T12:05:00Z";
                 Refusal::bad(format!(
                     "{name}={text:?} is neither a time such as {example} nor Unix milliseconds"
@@ -218,6 +219,7 @@ mod tests {
             assert_eq!(asked(query).only(&["at", "limit", "after"]).unwrap_err().error, error);
         }
         assert!(asked("at=yesterday").time_ms("at").unwrap_err().error.contains("neither a time"));
+        assert!(asked("at=253402207201000").time_ms("at").is_err());
         assert!(asked("n=NaN").number("n").is_err());
         for query in ["limit=0", "limit=20001", "limit=x", "after=1", "after=x.1", "after=1.-1"] {
             assert!(asked(query).page().is_err(), "{query}");
