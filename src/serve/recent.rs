@@ -127,7 +127,7 @@ impl Recent {
 
     /// What the VM is called: by its host, as far as that is known, else what its identity says.
     pub fn name<'a>(&'a self, vm: &'a VmId) -> &'a str {
-        self.names.get(vm).map_or_else(|| vm.name(), |name| name)
+        self.names.get(vm).map_or(vm.name(), |name| name)
     }
 
     /// Where the VM runs, as far as its samples say.
