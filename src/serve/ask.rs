@@ -1,5 +1,7 @@
 //! What a request asks for: its parameters, each known, each of the right form; and what it is answered.
 
+use std::ops::RangeInclusive;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query};
@@ -9,6 +11,9 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
+
+/// The moments that can be asked for, Unix milliseconds: to the last days of the year 9999, as the API's description says.
+const MOMENTS_MS: RangeInclusive<i64> = 0..=253_402_207_199_999;
 
 /// How many items an answer has if nothing is said.
 const LIMIT: usize = 1_000;
@@ -96,14 +101,14 @@ impl Asked {
         self.text(name).ok_or_else(|| Refusal::bad(format!("parameter {name:?} is missing")))
     }
 
-    /// A moment, Unix milliseconds: said so, or as RFC 3339; of the years -9999 to 9999.
+    /// A moment, Unix milliseconds: said so, or as RFC 3339.
     ///
     /// # Errors
     /// Something that is neither.
     pub fn time_ms(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let parse = |text: &str| {
             let time = || text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
-            let ms = text.parse::<i64>().ok().filter(|ms| Timestamp::from_millisecond(*ms).is_ok());
+            let ms = text.parse::<i64>().ok().filter(|ms| MOMENTS_MS.contains(ms));
             ms.or_else(time).ok_or_else(|| {
                 let example = "2026-03-01T12:05:00Z";
                 Refusal::bad(format!(
