@@ -2,6 +2,7 @@
 
 pub mod settings;
 pub mod client;
+mod delivery;
 mod token;
 pub mod trouble;
 pub mod topics;

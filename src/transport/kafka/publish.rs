@@ -7,19 +7,14 @@
 //! is in the spool. What was written but not confirmed when a process was killed is written again.
 
 use std::collections::VecDeque;
-use std::error::Error;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tracing::{info, warn};
 
 use super::client::{Client, ClientError};
-use super::trouble::Context;
+use super::delivery::Delivery;
 use crate::transport::spool::{Message, Position, Spool, SpoolError};
 
 /// From when on a broker that does not answer is away. One that is well answers within 0.1 s, a change of
@@ -83,42 +78,6 @@ struct Flying {
     /// Where it ends in the spool, if it is there.
     at: Option<Position>,
     done: bool,
-}
-
-/// What became of messages, by their number: nothing went wrong, or this.
-type Outcome = (usize, Option<Code>);
-
-/// Hears what becomes of messages, and what is wrong with the broker.
-#[derive(Default)]
-struct Delivery {
-    trouble: Context,
-    outcomes: Mutex<Vec<Outcome>>,
-}
-
-impl ClientContext for Delivery {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        self.trouble.generate_oauth_token(config)
-    }
-
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.trouble.error(error, reason);
-    }
-}
-
-impl ProducerContext for Delivery {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        let unknown = Code::Unknown;
-        let wrong = result.as_ref().err().map(|(error, _)| error.rdkafka_error_code().unwrap_or(unknown));
-        if let Ok(mut outcomes) = self.outcomes.lock() {
-            outcomes.push((number, wrong));
-        }
-    }
 }
 
 impl Publisher {
@@ -283,18 +242,15 @@ impl Publisher {
         let Some(producer) = &self.producer else { return };
         let record =
             BaseRecord::with_opaque_to(&self.topic, number).key(&message.key).payload(&message.value);
-        if let Err((error, _)) = producer.send(record)
-            && let Ok(mut outcomes) = producer.context().outcomes.lock()
-        {
-            outcomes.push((number, error.rdkafka_error_code().or(Some(Code::Unknown))));
+        if let Err((error, _)) = producer.send(record) {
+            producer.context().note(number, Some(&error));
         }
     }
 
     /// Notes what became of messages. One that fails may be followed by others that do not: the producer is
     /// given up, and all that have not arrived are sent again, in order, by another one.
     fn land(&mut self, now_ns: i64) {
-        let outcomes = self.producer.as_ref().and_then(|producer| producer.context().outcomes.lock().ok());
-        let outcomes = outcomes.map(|mut outcomes| std::mem::take(&mut *outcomes)).unwrap_or_default();
+        let outcomes = self.producer.as_ref().map(|producer| producer.context().take()).unwrap_or_default();
         let mut failed = None;
         for (number, wrong) in outcomes {
             let Some(flying) = number.checked_sub(self.first).and_then(|at| self.flying.get_mut(at)) else {

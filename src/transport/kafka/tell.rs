@@ -1,52 +1,16 @@
 //! What people say, a record at a time: it is said once the brokers have it, or not at all.
 
-use std::error::Error;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::client::{Client, ClientError};
-use super::trouble::Context;
+use super::delivery::Delivery;
 
 /// How long the brokers may take: somebody waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(20);
-
-/// Hears what became of the record, and what is wrong with the brokers.
-#[derive(Default)]
-struct Delivery {
-    trouble: Context,
-    outcome: Mutex<Option<Result<(), KafkaError>>>,
-}
-
-impl ClientContext for Delivery {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        self.trouble.generate_oauth_token(config)
-    }
-
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.trouble.error(error, reason);
-    }
-}
-
-impl ProducerContext for Delivery {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Ok(mut outcome) = self.outcome.lock() {
-            *outcome = Some(result.as_ref().map(drop).map_err(|(error, _)| error.clone()));
-        }
-    }
-}
 
 /// Writes to one topic.
 pub struct Teller {
@@ -85,24 +49,21 @@ impl Teller {
     }
 
     fn write(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), KafkaError> {
-        self.take();
-        let record = BaseRecord::to(&self.topic).key(key);
+        let delivery = self.producer.context();
+        delivery.take();
+        // One at a time: its number says nothing.
+        let record = BaseRecord::with_opaque_to(&self.topic, 0).key(key);
         let record = if let Some(value) = value { record.payload(value) } else { record };
         self.producer.send(record).map_err(|(error, _)| error)?;
         for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
             self.producer.poll(STEP);
-            if let Some(outcome) = self.take() {
-                return outcome;
+            if let Some((_, wrong)) = delivery.take().pop() {
+                return wrong.map_or(Ok(()), |code| Err(KafkaError::MessageProduction(code)));
             }
         }
         // It must not be written later, when nobody waits for it any more.
         self.producer.purge(PurgeConfig::default().queue().inflight());
         self.producer.poll(STEP);
         Err(KafkaError::MessageProduction(Code::OperationTimedOut))
-    }
-
-    /// What became of the record, if that is known.
-    fn take(&self) -> Option<Result<(), KafkaError>> {
-        self.producer.context().outcome.lock().ok().and_then(|mut outcome| outcome.take())
     }
 }
