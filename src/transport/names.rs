@@ -99,23 +99,25 @@ impl Speaker<'_> {
             Some(id) => self.key.push_str(id),
             None => drop(write!(self.key, "{}/{name}", self.host.id)),
         }
-        if !self.host.vms.contains_key(self.key.as_str()) {
-            if self.host.vms.len() >= MAX_HOST_VMS || *self.count >= MAX_NAMES {
-                return Err(Reason::TooMany);
+        if let Some(known) = self.host.vms.get_mut(self.key.as_str()) {
+            if std::mem::replace(&mut known.message, self.message) == self.message {
+                return Err(Reason::Duplicate);
             }
-            *self.count += 1;
-            let known = Known { vm: VmId::new(self.key), message: 0, name: None };
-            self.host.vms.insert(self.key.as_str().into(), known);
+            if id.is_some() && known.name.as_deref() != Some(name) {
+                known.name = Some(name.into());
+                named.push((known.vm.clone(), name.into()));
+            }
+            return Ok(known.vm.clone());
         }
-        let known = self.host.vms.get_mut(self.key.as_str()).ok_or(Reason::TooMany)?;
-        if std::mem::replace(&mut known.message, self.message) == self.message {
-            return Err(Reason::Duplicate);
+        if self.host.vms.len() >= MAX_HOST_VMS || *self.count >= MAX_NAMES {
+            return Err(Reason::TooMany);
         }
-        if id.is_some() && known.name.as_deref() != Some(name) {
-            known.name = Some(name.into());
-            named.push((known.vm.clone(), name.into()));
-        }
-        Ok(known.vm.clone())
+        *self.count += 1;
+        let vm = VmId::new(self.key);
+        named.extend(id.map(|_| (vm.clone(), name.into())));
+        let known = Known { vm: vm.clone(), message: self.message, name: id.map(|_| name.into()) };
+        self.host.vms.insert(self.key.as_str().into(), known);
+        Ok(vm)
     }
 }
 

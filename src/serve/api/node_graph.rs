@@ -89,15 +89,16 @@ fn tables(
     between.truncate(MAX_LIMIT);
     let mut degrees = BTreeMap::<&VmId, usize>::new();
     between.iter().flat_map(|((a, b), _)| [a, b]).for_each(|vm| *degrees.entry(vm).or_default() += 1);
-    let node = |vm: &&VmId| Node {
-        id: (*vm).clone(),
-        title: called(vm).0,
-        subtitle: called(vm).1,
-        mainstat: picture
-            .vms
-            .get(*vm)
-            .map_or(String::new(), |of| of.ensembles.iter().cloned().collect::<Vec<_>>().join(", ")),
-        secondarystat: degrees.get(*vm).copied().unwrap_or(0),
+    let node = |vm: &&VmId| {
+        let (title, subtitle) = called(vm);
+        let ensembles = picture.vms.get(*vm).map(|of| of.ensembles.iter().cloned().collect::<Vec<_>>());
+        Node {
+            id: (*vm).clone(),
+            title,
+            subtitle,
+            mainstat: ensembles.unwrap_or_default().join(", "),
+            secondarystat: degrees.get(*vm).copied().unwrap_or(0),
+        }
     };
     NodeGraph {
         window_end_ms: picture.end_ms,
