@@ -17,6 +17,8 @@ mod state;
 pub use evidence::tests::some as some_evidence;
 pub use evidence::{Asked, Cause, Driver, Evidence, Finding, Probability, materially_different};
 pub use held::{BadHysteresis, Held, HeldPair, HeldPairs, Hysteresis, PairWindow};
+#[cfg(test)]
+pub use state::tests::some_state;
 pub use state::{Membered, Since, State};
 
 use crate::types::VmId;

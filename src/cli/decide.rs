@@ -134,9 +134,9 @@ pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Wr
     let said = args.what.said(&raw, now_ms())?;
     let client = Client::new(&config.kafka)?;
     client.connect()?;
-    let mut book = stands(&client, &config)?;
+    let book = stands(&client, &config)?;
     let entry = match said {
-        Said::List(Format::Json) => return Ok(out.write_all(lines(&book)?.as_bytes())?),
+        Said::List(Format::Json) => return Ok(out.write_all(book.lines().as_bytes())?),
         Said::List(Format::Table) if book.is_empty() => return Ok(writeln!(out, "nothing is decided")?),
         Said::List(Format::Table) => return Ok(writeln!(out, "{}", table(&book))?),
         Said::Decided(decision) => Entry::made(Meant::new(&client, &config, &book)?.decision(decision)?),
@@ -146,7 +146,8 @@ pub fn run(args: &Args, environment: RawConfig, now_ms: Clock, out: &mut impl Wr
             Entry::undone(about)
         }
     };
-    anyhow::ensure!(book.hear(entry.clone()), "{MOST} decisions stand already: undo some first");
+    let fits = entry.decision.is_none() || book.has_room(&entry.about);
+    anyhow::ensure!(fits, "{MOST} decisions stand already: undo some first");
     tell(&client, &config.topics.decisions, &entry)?;
     match &entry.decision {
         Some(decision) => writeln!(out, "{}", decision.what.told())?,
@@ -278,10 +279,6 @@ fn stands(client: &Client, config: &Config) -> anyhow::Result<Decisions> {
     Ok(book)
 }
 
-fn lines(book: &Decisions) -> anyhow::Result<String> {
-    book.iter().map(|decision| Ok(serde_json::to_string(decision)? + "\n")).collect()
-}
-
 fn table(book: &Decisions) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -364,9 +361,9 @@ mod tests {
         assert_eq!(words.next().unwrap(), "decided by when why");
         assert_eq!(words.next().unwrap(), "a and b: rejected eve 2023-11-14T22:13:20Z a, b");
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), lines(&book).unwrap() + "\n").unwrap();
+        std::fs::write(file.path(), book.lines() + "\n").unwrap();
         assert_eq!(read_decisions(file.path()).unwrap(), book);
-        std::fs::write(file.path(), lines(&book).unwrap() + "{}").unwrap();
+        std::fs::write(file.path(), book.lines() + "{}").unwrap();
         let error = format!("{:#}", read_decisions(file.path()).unwrap_err());
         assert!(error.ends_with(":3: no decision: missing field `v` at line 1 column 2"), "{error}");
     }

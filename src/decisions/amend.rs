@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::decisions::record::Decision;
-    use crate::dependencies::some_evidence;
+    use crate::dependencies::{some_evidence, some_state};
 
     fn vm(name: &str) -> VmId {
         VmId::new(name)
@@ -161,24 +161,6 @@ mod tests {
         words.split_whitespace().map(decision).collect()
     }
 
-    fn held() -> State {
-        let mut state = State::default();
-        let member = |name, of| (Fact::Member(vm(name), Ensemble::new(of)), 1);
-        let pair = |a, b| (Fact::Pair(vm(a), vm(b), Some(some_evidence())), 1);
-        state.apply(&["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| (Fact::Alive(vm(name)), 1)));
-        state.apply(&[
-            member("a", "e1"),
-            member("b", "e1"),
-            member("c", "e1"),
-            member("d", "e2"),
-            member("e", "e2"),
-            pair("a", "b"),
-            pair("b", "c"),
-            pair("d", "e"),
-        ]);
-        state
-    }
-
     /// Pairs (`!` for one that is decided), and ensembles.
     fn shown(state: &State) -> (String, String) {
         let mark = |decided: Option<String>| if decided.is_some() { "!" } else { "" };
@@ -191,7 +173,7 @@ mod tests {
     }
 
     fn check(words: &str, pairs: &str, ensembles: &str) {
-        let mut state = held();
+        let mut state = some_state();
         state.amend(&changes(&state, &book(words)));
         assert_eq!(shown(&state), (pairs.to_string(), ensembles.to_string()), "{words}");
     }
@@ -227,7 +209,7 @@ mod tests {
 
     #[test]
     fn it_is_said_who_is_ignored_and_what_is_known() {
-        let mut state = held();
+        let mut state = some_state();
         state.amend(&changes(&state, &book("!b +ac +de")));
         assert_eq!(state.ignored().iter().map(VmId::as_str).collect::<Vec<_>>(), ["b"]);
         assert_eq!(state.assignment(&vm("b")).decided.as_deref(), Some("ignored"));

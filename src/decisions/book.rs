@@ -13,12 +13,17 @@ pub const MOST: usize = 10_000;
 pub struct Decisions(BTreeMap<About, Decision>);
 
 impl Decisions {
-    /// Takes in a record. Whether it counts: not one about something new, if there are [`MOST`] already.
+    /// Whether there is room for a decision about this: there is if one stands already.
+    pub fn has_room(&self, about: &About) -> bool {
+        self.0.len() < MOST || self.0.contains_key(about)
+    }
+
+    /// Takes in a record. Whether it counts: not a decision for which there is no room.
     pub fn hear(&mut self, entry: Entry) -> bool {
         let Entry { about, decision } = entry;
         match decision {
             None => drop(self.0.remove(&about)),
-            Some(_) if self.0.len() >= MOST && !self.0.contains_key(&about) => return false,
+            Some(_) if !self.has_room(&about) => return false,
             Some(decision) => drop(self.0.insert(about, decision)),
         }
         true
@@ -37,6 +42,11 @@ impl Decisions {
     /// The one about this.
     pub fn about(&self, about: &About) -> Option<&Decision> {
         self.0.get(about)
+    }
+
+    /// The records' values, a line each: what `lwt analyze --decisions` reads.
+    pub fn lines(&self) -> String {
+        self.iter().filter_map(|one| serde_json::to_string(one).ok()).map(|line| line + "\n").collect()
     }
 
     /// Whether the VM is ignored.

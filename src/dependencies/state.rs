@@ -235,9 +235,29 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::evidence::tests::some;
     use super::*;
+
+    /// Eight VMs: `e1` is a chain of three, `e2` two, and three are alone.
+    pub fn some_state() -> State {
+        let vm = VmId::new;
+        let mut state = State::default();
+        let member = |name, of| (Fact::Member(vm(name), Ensemble::new(of)), 1);
+        let pair = |a, b| (Fact::Pair(vm(a), vm(b), Some(some())), 1);
+        state.apply(&["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| (Fact::Alive(vm(name)), 1)));
+        state.apply(&[
+            member("a", "e1"),
+            member("b", "e1"),
+            member("c", "e1"),
+            member("d", "e2"),
+            member("e", "e2"),
+            pair("a", "b"),
+            pair("b", "c"),
+            pair("d", "e"),
+        ]);
+        state
+    }
 
     #[test]
     fn the_state_is_the_sum_of_the_differences() {

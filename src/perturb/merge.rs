@@ -135,7 +135,7 @@ fn confirmed(verdict: &Verdict, held: Option<Evidence>) -> Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dependencies::some_evidence;
+    use crate::dependencies::some_state;
     use crate::perturb::verdict::{Judgement, Open};
 
     fn verdict(cause: &str, vm: &str, finding: Finding) -> Verdict {
@@ -149,28 +149,9 @@ mod tests {
         Verdict::new(VmId::new(cause), VmId::new(vm), 0.01, judgement, 1)
     }
 
-    fn held() -> State {
-        let vm = VmId::new;
-        let mut state = State::default();
-        let member = |name, of| (Fact::Member(vm(name), Ensemble::new(of)), 1);
-        let pair = |a, b| (Fact::Pair(vm(a), vm(b), Some(some_evidence())), 1);
-        state.apply(&["a", "b", "c", "d", "e", "f"].map(|name| (Fact::Alive(vm(name)), 1)));
-        state.apply(&[
-            member("a", "e1"),
-            member("b", "e1"),
-            member("c", "e1"),
-            member("d", "e2"),
-            member("e", "e2"),
-            pair("a", "b"),
-            pair("b", "c"),
-            pair("d", "e"),
-        ]);
-        state
-    }
-
     /// What is held after the verdicts: pairs, and ensembles.
     fn check(verdicts: &[Verdict], pairs: &str, ensembles: &str) {
-        let mut state = held();
+        let mut state = some_state();
         state.amend(&changes(&state, verdicts));
         let found: Vec<String> = state.dependencies().map(|d| format!("{}{}", d.a, d.b)).collect();
         assert_eq!(found.join(" "), pairs, "{verdicts:?}");
@@ -204,7 +185,7 @@ mod tests {
     fn what_was_found_stays_with_the_dependency() {
         use Finding::{Confirmed, Refuted, Undecided};
         let said = |verdicts: &[Verdict]| {
-            let mut state = held();
+            let mut state = some_state();
             state.amend(&changes(&state, verdicts));
             let record = state.dependency(&VmId::new("a"), &VmId::new("b")).unwrap();
             record.asked.map(|asked| format!("{} {} {}", asked.verdict, asked.capped, asked.effect))
@@ -216,14 +197,14 @@ mod tests {
         assert_eq!(said(&[refuted, verdict("a", "b", Undecided)]).unwrap(), "refuted b 0.8");
         assert_eq!(said(&[confirmed, verdict("a", "b", Refuted), open]).unwrap(), "confirmed b 0.8");
         // Of a pair that is not held there is nothing to say.
-        let mut state = held();
+        let mut state = some_state();
         state.amend(&changes(&state, &[verdict("a", "c", Undecided)]));
-        assert_eq!(state, held());
+        assert_eq!(state, some_state());
     }
 
     #[test]
     fn the_capped_vm_is_the_cause() {
-        let mut state = held();
+        let mut state = some_state();
         state.amend(&changes(&state, &[verdict("b", "a", Finding::Confirmed)]));
         let record = state.dependency(&VmId::new("a"), &VmId::new("b")).unwrap();
         assert_eq!(

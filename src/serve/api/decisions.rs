@@ -35,7 +35,7 @@ async fn list(State(board): State<Arc<Board>>, asked: Asked) -> Result<Response,
     let page = asked.page()?;
     let (form, file, text): (_, _, fn(&Decisions) -> String) = match asked.text("format").unwrap_or("json") {
         "json" => return Ok(Json(part(&board, page)).into_response()),
-        "ndjson" => ("application/x-ndjson", "decisions.ndjson", lines),
+        "ndjson" => ("application/x-ndjson", "decisions.ndjson", Decisions::lines),
         "csv" => ("text/csv; charset=utf-8", "decisions.csv", csv),
         other => return Err(Refusal::bad(format!("format={other:?} is none of json, ndjson, csv"))),
     };
@@ -49,11 +49,6 @@ fn part(board: &Board, page: Page) -> List<Decision> {
     let mut list = board.decisions(|book| List::cut(Some(0), book.iter().cloned(), page));
     list.window_end_ms = board.history(|history| history.now().end_ms);
     list
-}
-
-/// The records' values, a line each: what `lwt analyze --decisions` reads.
-fn lines(book: &Decisions) -> String {
-    book.iter().filter_map(|one| serde_json::to_string(one).ok()).map(|line| line + "\n").collect()
 }
 
 fn csv(book: &Decisions) -> String {
@@ -92,7 +87,7 @@ async fn decide(
     let decision = Decision::new(what, &who, why.as_deref(), (desk.now_ms)());
     let decision = decision.map_err(|unfit| Refusal::bad(unfit.to_string()))?;
     let entry = Entry::made(decision.clone());
-    if board.decisions(|book| book.iter().len() >= MOST && book.about(&entry.about).is_none()) {
+    if !board.decisions(|book| book.has_room(&entry.about)) {
         return Err(conflict(format!("{MOST} decisions stand already: undo some first")));
     }
     tell(board, desk, entry).await?;
