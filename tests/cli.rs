@@ -2,6 +2,13 @@
 //! and the exit code. `TRYCMD=overwrite cargo test --test cli` records them anew.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+/// What lwt prints, when all goes well.
+fn lwt(args: &[&str]) -> Vec<u8> {
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
+    assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
+}
+
 #[test]
 fn sessions() {
     trycmd::TestCases::new()
@@ -14,12 +21,7 @@ fn sessions() {
 #[test]
 fn completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt"))
-            .args(["completions", shell])
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{shell}");
-        let script = String::from_utf8(done.stdout).unwrap();
+        let script = String::from_utf8(lwt(&["completions", shell])).unwrap();
         assert!(script.contains("analyze") && script.contains("dead-letter"), "{shell}: {script}");
     }
 }
@@ -29,8 +31,7 @@ fn completions() {
 fn manual() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");
-    let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).arg("man").arg(&pages).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    lwt(&["man", pages.to_str().unwrap()]);
     for command in ["analyze", "run", "perturb-plan", "topics-create", "decide", "decide-confirm", "man"] {
         let page = std::fs::read_to_string(pages.join(format!("lwt-{command}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS") && page.contains("Example"), "{command}: {page}");
@@ -56,10 +57,6 @@ fn keys() {
 fn replay() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace.csv");
-    let lwt = |args: &[&str]| {
-        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
     lwt(&["simulate", "--vms", "9", "--seconds", "420", "--output", trace.to_str().unwrap()]);
     for pipeline in ["replay", "kmeans"] {
         let file = format!("{}/pipelines/{pipeline}.toml", env!("CARGO_MANIFEST_DIR"));
@@ -82,11 +79,6 @@ fn replay() {
 fn pictures() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace.csv");
-    let lwt = |args: &[&str]| {
-        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        done.stdout
-    };
     let trace = trace.to_str().unwrap();
     lwt(&["simulate", "--vms", "16", "--seconds", "480", "--seed", "5", "--output", trace]);
     for (format, begins) in [("svg", &b"<svg xmlns="[..]), ("png", b"\x89PNG\r\n")] {
@@ -101,11 +93,6 @@ fn pictures() {
 fn decisions() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace.csv");
-    let lwt = |args: &[&str]| {
-        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).unwrap()
-    };
     let trace = trace.to_str().unwrap();
     lwt(&["simulate", "--vms", "16", "--seconds", "480", "--seed", "5", "--output", trace]);
     let decided = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/decisions.in/decisions.ndjson");
@@ -123,6 +110,7 @@ fn decisions() {
         ];
         let one = lwt(&analyze);
         assert_eq!(one, lwt(&[&analyze[..], &["--workers", "4"]].concat()), "{engine}");
+        let one = String::from_utf8(one).unwrap();
         for line in one.lines() {
             let state: serde_json::Value = serde_json::from_str(line).unwrap();
             let pairs = state["dependencies"].as_array().unwrap();
@@ -143,11 +131,6 @@ fn report() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     let (trace, truth) = (file("trace.csv"), file("truth.csv"));
-    let lwt = |args: &[&str]| {
-        let done = std::process::Command::new(env!("CARGO_BIN_EXE_lwt")).args(args).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        done.stdout
-    };
     let size = ["--vms", "16", "--seconds", "480", "--seed", "5"];
     lwt(&[&["simulate", "--truth", &truth, "--output", &trace][..], &size].concat());
     let report = |name: &str, more: &[&str]| {
