@@ -1,5 +1,6 @@
 /**
- * Makes the README's pictures anew, from real runs: node shots.mjs [FOLDER, shots]
+ * Makes the README's pictures anew, from real runs: node tests/browser/shots.mjs [FOLDER, shots]
+ * After tests/browser/run, which installs what it takes.
  * LWT=path of the program [default: target/debug/lwt].
  */
 import { execFile } from "node:child_process";
