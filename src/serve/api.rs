@@ -12,7 +12,7 @@ use super::ask::{Asked, List, Page, Refusal};
 use super::board::{About, Board};
 use super::history::{Difference, Held, Picture, Vm};
 use super::recent::Recent;
-use crate::types::VmId;
+use crate::types::{HostId, VmId};
 
 mod decisions;
 mod export;
@@ -104,33 +104,33 @@ struct VmItem {
 }
 
 /// Where a VM runs: what its samples say, else its identity.
-fn host_of(vm: &VmId, recent: &Recent) -> Option<String> {
-    let known = recent.host(vm).map(|host| host.as_str().to_string()).filter(|host| !host.is_empty());
-    known.or_else(|| vm.as_str().rsplit_once('/').map(|(host, _)| host.to_string()))
+fn host_of<'a>(vm: &'a VmId, recent: &'a Recent) -> Option<&'a str> {
+    let known = recent.host(vm).map(HostId::as_str).filter(|host| !host.is_empty());
+    known.or_else(|| vm.as_str().rsplit_once('/').map(|(host, _)| host))
 }
 
 async fn vms(State(board): State<Arc<Board>>, asked: Asked) -> Answer<List<VmItem>> {
     let asked = asked.only(&["at", "q", "ensemble", "host", "limit", "after"])?;
     let page = asked.page()?;
     let part = asked.text("q").map(str::to_lowercase);
-    let wanted = |vm: &VmId, of: &Vm, name: &str| {
-        let has = |part: &String| [vm.as_str(), name].iter().any(|text| text.to_lowercase().contains(part));
-        part.as_ref().is_none_or(has) && asked.text("ensemble").is_none_or(|name| of.ensembles.contains(name))
-    };
     let list = board.recent(|recent| {
+        let wanted = |vm: &VmId, of: &Vm| {
+            let has =
+                |part| [vm.as_str(), recent.name(vm)].iter().any(|text| text.to_lowercase().contains(part));
+            part.as_deref().is_none_or(has)
+                && asked.text("ensemble").is_none_or(|name| of.ensembles.contains(name))
+                && asked.text("host").is_none_or(|host| host_of(vm, recent) == Some(host))
+        };
+        let item = |(vm, of): (&VmId, &Vm)| VmItem {
+            vm: vm.clone(),
+            name: recent.name(vm).to_string(),
+            host: host_of(vm, recent).map(str::to_string),
+            ensembles: of.ensembles.clone(),
+            idle: of.idle,
+            ignored: of.ignored,
+        };
         at(&board, &asked, page, |picture| {
-            let found = picture.vms.iter().filter(|(vm, of)| wanted(vm, of, recent.name(vm)));
-            let items = found.map(|(vm, of)| VmItem {
-                vm: vm.clone(),
-                name: recent.name(vm).to_string(),
-                host: host_of(vm, recent),
-                ensembles: of.ensembles.clone(),
-                idle: of.idle,
-                ignored: of.ignored,
-            });
-            let there =
-                |item: &VmItem| asked.text("host").is_none_or(|host| item.host.as_deref() == Some(host));
-            List::cut(picture.end_ms, items.filter(there), page)
+            List::cut(picture.end_ms, picture.vms.iter().filter(|(vm, of)| wanted(vm, of)), page).map(item)
         })
     });
     Ok(Json(list?))
@@ -154,18 +154,17 @@ async fn ensembles(State(board): State<Arc<Board>>, asked: Asked) -> Answer<List
     let list = board.recent(|recent| {
         at(&board, &asked, page, |picture| {
             let pairs = pairs_within(picture);
-            let items = picture.ensembles().into_iter().map(|(name, members)| EnsembleItem {
+            List::cut(picture.end_ms, picture.ensembles(), page).map(|(name, members)| EnsembleItem {
                 ensemble: name.to_string(),
                 hubs: members
                     .iter()
                     .filter(|vm| picture.vms[**vm].ensembles.len() > 1)
                     .map(|vm| (*vm).clone())
                     .collect(),
-                hosts: members.iter().filter_map(|vm| host_of(vm, recent)).collect(),
+                hosts: members.iter().filter_map(|vm| host_of(vm, recent)).map(str::to_string).collect(),
                 vms: members.into_iter().cloned().collect(),
                 dependencies: pairs.get(name).copied().unwrap_or(0),
-            });
-            List::cut(picture.end_ms, items, page)
+            })
         })
     });
     Ok(Json(list?))
@@ -230,7 +229,7 @@ async fn dependencies(State(board): State<Arc<Board>>, asked: Asked) -> Answer<L
                 && enough(held.strength, strength)
                 && enough(held.confidence, confidence)
         });
-        List::cut(picture.end_ms, found.map(|(pair, held)| PairItem::new(pair, held)), page)
+        List::cut(picture.end_ms, found, page).map(|(pair, held)| PairItem::new(pair, held))
     });
     Ok(Json(list?))
 }

@@ -2,10 +2,10 @@
 //!
 //! The log is bounded; what falls out of it is added to the picture that it begins with.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::events::event_of;
 use crate::transport::records::{Assignment, Dependency, Event, EventData, Membership};
 use crate::types::VmId;
 
@@ -333,14 +333,15 @@ impl History {
         self.windows.iter().map(|window| (window.end_ms, window.changes.len()))
     }
 
-    /// The events of the windows that ended from `since_ms` to `until_ms`, oldest first.
-    pub fn events(&self, since_ms: i64, until_ms: i64) -> impl Iterator<Item = Event> + '_ {
+    /// What happened in the windows that ended from `since_ms` to `until_ms`, oldest first: of each event its kind and what it
+    /// is about.
+    pub fn events(&self, since_ms: i64, until_ms: i64) -> impl Iterator<Item = (&str, Cow<'_, EventData>)> {
         let first = self.windows.partition_point(|window| window.end_ms < since_ms);
         let within = self.windows.range(first..).take_while(move |window| window.end_ms <= until_ms);
         within.flat_map(|window| {
             let end = EventData { v: 1, window_end_ms: window.end_ms, ..EventData::default() };
-            let changes = window.changes.iter().map(|change| event_of(&change.kind, change.data.clone()));
-            changes.chain([event_of(COMPLETED, end)])
+            let changes = window.changes.iter().map(|change| (&*change.kind, Cow::Borrowed(&change.data)));
+            changes.chain([(COMPLETED, Cow::Owned(end))])
         })
     }
 }

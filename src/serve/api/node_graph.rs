@@ -63,7 +63,7 @@ pub async fn node_graph(State(board): State<Arc<Board>>, asked: Asked) -> Answer
     let graph = board.recent(|recent| {
         at(&board, &asked, Page { limit: 1, after: None }, |picture| {
             tables(picture, ensemble, |vm| {
-                (recent.name(vm).to_string(), host_of(vm, recent).unwrap_or_default())
+                (recent.name(vm).to_string(), host_of(vm, recent).unwrap_or_default().to_string())
             })
         })
     });

@@ -71,16 +71,21 @@ pub async fn needed(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Lis
     let page = asked.page()?;
     let list = board.recent(|recent| {
         at(&board, &asked, page, |picture| {
-            List::cut(picture.end_ms, wanted(picture, &hosts(picture, recent)), page)
+            List::cut(picture.end_ms, wanted(picture), page).map(
+                |(vm, [ensembles, dependents, dependencies])| {
+                    let host = host_of(vm, recent).map(str::to_string);
+                    NeededItem { vm: vm.clone(), host, ensembles, dependents, dependencies }
+                },
+            )
         })
     });
     Ok(Json(list?))
 }
 
 /// The hosts of VMs, where they are known.
-type Hosts<'a> = BTreeMap<&'a VmId, String>;
+type Hosts<'a> = BTreeMap<&'a VmId, &'a str>;
 
-fn hosts<'a>(picture: &'a Picture, recent: &Recent) -> Hosts<'a> {
+fn hosts<'a>(picture: &'a Picture, recent: &'a Recent) -> Hosts<'a> {
     picture.vms.keys().filter_map(|vm| Some((vm, host_of(vm, recent)?))).collect()
 }
 
@@ -92,7 +97,7 @@ fn spread(picture: &Picture, hosts: &Hosts<'_>) -> Vec<ApartItem> {
         let Held { strength, direct, .. } = *held;
         let (one, other) = (&picture.vms[a].ensembles, &picture.vms[b].ensembles);
         for ensemble in one.intersection(other) {
-            let (a, b, a_host, b_host) = (a.clone(), b.clone(), a_host.clone(), b_host.clone());
+            let (a, b, a_host, b_host) = (a.clone(), b.clone(), a_host.to_string(), b_host.to_string());
             apart.entry(ensemble).or_default().push(Apart { a, b, a_host, b_host, strength, direct });
         }
     }
@@ -104,7 +109,7 @@ fn spread(picture: &Picture, hosts: &Hosts<'_>) -> Vec<ApartItem> {
         strongest.truncate(PAIRS);
         let mut on = BTreeMap::new();
         let of = members.get(ensemble).into_iter().flatten();
-        of.filter_map(|vm| hosts.get(vm)).for_each(|host| *on.entry(host.clone()).or_default() += 1);
+        of.filter_map(|vm| hosts.get(vm)).for_each(|host| *on.entry(host.to_string()).or_default() += 1);
         let strength = (sum * 1e6).round() / 1e6;
         ApartItem { ensemble: ensemble.to_string(), hosts: on, pairs, strength, strongest }
     };
@@ -113,8 +118,9 @@ fn spread(picture: &Picture, hosts: &Hosts<'_>) -> Vec<ApartItem> {
     items
 }
 
-/// The VMs that others need: those that several ensembles share, and those that are known to drive others.
-fn wanted(picture: &Picture, hosts: &Hosts<'_>) -> Vec<NeededItem> {
+/// The VMs that others need: those that several ensembles share, and those that are known to drive others. Each with the numbers
+/// of its ensembles, of those whom it drives, and of its dependencies.
+fn wanted(picture: &Picture) -> Vec<(&VmId, [usize; 3])> {
     let (mut drives, mut pairs) = (BTreeMap::<&VmId, usize>::new(), BTreeMap::<&VmId, usize>::new());
     for ((a, b), held) in &picture.pairs {
         [a, b].into_iter().for_each(|vm| *pairs.entry(vm).or_default() += 1);
@@ -125,15 +131,12 @@ fn wanted(picture: &Picture, hosts: &Hosts<'_>) -> Vec<NeededItem> {
         };
         cause.into_iter().for_each(|vm| *drives.entry(vm).or_default() += 1);
     }
-    let items = picture.vms.iter().map(|(vm, known)| NeededItem {
-        vm: vm.clone(),
-        host: hosts.get(vm).cloned(),
-        ensembles: known.ensembles.len(),
-        dependents: drives.get(vm).copied().unwrap_or(0),
-        dependencies: pairs.get(vm).copied().unwrap_or(0),
-    });
-    let mut items: Vec<NeededItem> = items.filter(|item| item.ensembles > 1 || item.dependents > 0).collect();
-    items.sort_by_key(|item| std::cmp::Reverse((item.ensembles, item.dependents, item.dependencies)));
+    let count = |of: &BTreeMap<&VmId, usize>, vm| of.get(vm).copied().unwrap_or(0);
+    let all =
+        picture.vms.iter().map(|(vm, of)| (vm, [of.ensembles.len(), count(&drives, vm), count(&pairs, vm)]));
+    let mut items: Vec<_> =
+        all.filter(|(_, [ensembles, dependents, _])| *ensembles > 1 || *dependents > 0).collect();
+    items.sort_by_key(|(_, numbers)| std::cmp::Reverse(*numbers));
     items
 }
 
@@ -174,9 +177,6 @@ mod tests {
             &[("a", &["e1"]), ("b", &["e1"]), ("hub", &["e1", "e2"]), ("z", &[])],
             &[("a", "b", held(0.9, Some("b"))), ("a", "hub", held(0.9, None)), ("b", "hub", held(0.9, None))],
         );
-        let items = wanted(&picture, &BTreeMap::new());
-        let told: Vec<_> =
-            items.iter().map(|item| (item.vm.as_str(), item.dependents, item.dependencies)).collect();
-        assert_eq!(told, [("hub", 0, 2), ("b", 1, 2)]);
+        assert_eq!(wanted(&picture), [(&VmId::new("hub"), [2, 0, 2]), (&VmId::new("b"), [1, 1, 2])]);
     }
 }

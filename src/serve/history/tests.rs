@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dependencies::{Ensemble, Fact, State};
-use crate::events::events;
+use crate::events::{event_of, events};
 
 /// What happens in five windows.
 fn log() -> Vec<Vec<(Fact, isize)>> {
@@ -67,8 +67,9 @@ fn each_moment_is_what_the_state_was() {
 #[test]
 fn events_are_told_again_as_they_were() {
     let history = history();
-    assert_eq!(history.events(0, i64::MAX).collect::<Vec<_>>(), told());
-    let some: Vec<_> = history.events(2000, 3000).map(|event| event.data.window_end_ms).collect();
+    let all = history.events(0, i64::MAX).map(|(kind, data)| event_of(kind, data.into_owned()));
+    assert_eq!(all.collect::<Vec<_>>(), told());
+    let some: Vec<_> = history.events(2000, 3000).map(|(_, data)| data.window_end_ms).collect();
     assert_eq!(some, [2000, 2000, 2000, 2000, 3000]);
 }
 
