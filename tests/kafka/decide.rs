@@ -14,7 +14,7 @@ use crate::common::kafka::{broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
 use crate::service::seen::{Running, wait};
-use crate::service::{end, start};
+use crate::service::{end, run_to, start};
 use crate::verdicts::{chosen, holds};
 use crate::world::{client, now_ms};
 
@@ -126,9 +126,7 @@ fn what_is_decided_is_held_until_it_is_undone_whoever_is_killed() {
     pipeline.wait_for(&client, last);
     end(running, 0);
     let undisturbed = Pipeline::over(broker, (&log, &shared), FLEET, WINDOWS);
-    let running = start(&undisturbed, 1, 4);
-    undisturbed.wait_for(&client, last);
-    end(running, 0);
+    run_to(&undisturbed, 4, &client, last);
     done.store(true, Ordering::Relaxed);
     fleet.join().unwrap();
     println!("{} windows, 3 kills", pipeline.is_as(&undisturbed, &client));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::common::kafka::{Broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
-use crate::service::{end, start};
+use crate::service::{end, run_to, start};
 use crate::world::{client, committed, now_ms, samples};
 
 /// A small file system of its own.
@@ -90,9 +90,7 @@ fn a_broker_whose_disk_is_full_is_waited_for() {
     done.store(true, Ordering::Relaxed);
     sender.join().unwrap();
     let undisturbed = Pipeline::new(broker, &log, fleet, windows);
-    let running = start(&undisturbed, 1, 2);
-    undisturbed.wait_for(&client, last);
-    end(running, 0);
+    run_to(&undisturbed, 2, &client, last);
     println!("{} windows the same", pipeline.is_as(&undisturbed, &client));
 }
 

@@ -10,7 +10,7 @@ use lwt::transport::kafka::client::Client;
 use crate::common::kafka::{Broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
-use crate::service::{end, start};
+use crate::service::{end, run_to, start};
 use crate::world::{alone, client, now_ms};
 
 /// Until all have caught up: as long as one has not, no other may die.
@@ -54,8 +54,6 @@ fn leaders_change_and_nothing_else_does() {
     done.store(true, Ordering::Relaxed);
     sender.join().unwrap();
     let undisturbed = Pipeline::new(brokers, &log, fleet, windows);
-    let running = start(&undisturbed, 1, 2);
-    undisturbed.wait_for(&client, last);
-    end(running, 0);
+    run_to(&undisturbed, 2, &client, last);
     println!("{} windows, 3 leaders lost", pipeline.is_as(&undisturbed, &client));
 }

@@ -1,6 +1,6 @@
 //! On a real Apache Kafka, which `tests/kafka/broker` starts: topics, and who is let in.
 //!
-//! Tests begin in the order of these names: those that are `alone` are apart, so that others run beside each of them.
+//! Tests begin in the order of these names: the long ones that are `alone` are apart, so that others run beside each of them.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../common/mod.rs"]

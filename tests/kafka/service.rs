@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use lwt::transport::kafka::client::Client;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -58,6 +59,13 @@ pub fn end(mut processes: Vec<Child>, which: usize) {
     }
 }
 
+/// Runs one process, which nobody disturbs, until the window that ends at `last` is completed.
+pub fn run_to(pipeline: &Pipeline, workers: usize, client: &Client, last: i64) {
+    let running = start(pipeline, 1, workers);
+    pipeline.wait_for(client, last);
+    end(running, 0);
+}
+
 /// Asks them to end (SIGTERM): they do so at once, and have not failed.
 pub fn stop(processes: Vec<Child>) {
     for mut process in processes {
@@ -102,9 +110,7 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_happened() {
     let lag = lag(&client, &log, &pipeline.name);
     stop(running);
     let undisturbed = Pipeline::new(broker, &log, FLEET, WINDOWS);
-    let running = start(&undisturbed, 1, 4);
-    undisturbed.wait_for(&client, last);
-    end(running, 0);
+    run_to(&undisturbed, 4, &client, last);
     done.store(true, Ordering::Relaxed);
     fleet.join().unwrap();
     // A window is said some seconds after its end, and with it how far the log has been read.

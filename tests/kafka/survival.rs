@@ -25,6 +25,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::common::kafka::{Broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows, completed_window};
+use crate::service::run_to;
+use crate::service::seen::wait;
 use crate::world::{alone, client, now_ms};
 
 #[derive(Clone, Copy, Debug)]
@@ -257,11 +259,7 @@ fn chaos_changes_nothing() {
     }
     took.sort_unstable();
     // A quick machine is through before anything is found.
-    let until_ms = now_ms() + 120_000;
-    while pipeline.published(&client, "dependencies").is_empty() {
-        assert!(now_ms() < until_ms, "nothing is found");
-        thread::sleep(Duration::from_secs(1));
-    }
+    wait("nothing is found", || pipeline.published(&client, "dependencies").first().map(drop));
     let last = pipeline.due(now_ms());
     pipeline.wait_for(&client, last);
     drop(processes);
@@ -270,11 +268,7 @@ fn chaos_changes_nothing() {
     stop.store(true, Ordering::Relaxed);
 
     let undisturbed = Pipeline::new(broker, &log, fleet, windows);
-    let mut lwt = Command::new(env!("CARGO_BIN_EXE_lwt"));
-    lwt.arg("run").args(undisturbed.arguments()).args(["-w", "2"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let running = Supervised(lwt.stdin(Stdio::null()).spawn().unwrap());
-    undisturbed.wait_for(&client, last);
-    drop(running);
+    run_to(&undisturbed, 2, &client, last);
     println!(
         "seed {seed}, {vms} VMs, {runs} faults, {} windows the same; from the end of a fault to the next result: median {} ms, longest {} ms",
         pipeline.is_as(&undisturbed, &client),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::common::kafka::{broker, unique};
 use crate::fleet::Fleet;
 use crate::pipeline::{Pipeline, Windows};
-use crate::service::{end, start};
+use crate::service::{end, run_to, start};
 use crate::world::{client, now_ms, produce};
 
 const FLEET: Fleet = Fleet { vms: 24, period_ms: 100, partitions: 3, grain: 1 };
@@ -104,9 +104,7 @@ fn what_was_asked_is_held_whoever_is_killed() {
     pipeline.wait_for(&client, last);
     end(running, 0);
     let undisturbed = Pipeline::over(broker, (&log, &[("perturbations", &perturbations)]), FLEET, WINDOWS);
-    let running = start(&undisturbed, 1, 4);
-    undisturbed.wait_for(&client, last);
-    end(running, 0);
+    run_to(&undisturbed, 4, &client, last);
     done.store(true, Ordering::Relaxed);
     fleet.join().unwrap();
     let refused = pipeline.published(&client, "deadletter");

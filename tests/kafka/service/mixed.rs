@@ -24,9 +24,7 @@ fn hosts_that_sample_differently_are_analysed_together() {
     pipeline.wait_for(&client, last);
     stop(running);
     let undisturbed = Pipeline::new(broker, &log, MIXED, SHORT);
-    let running = start(&undisturbed, 1, 1);
-    undisturbed.wait_for(&client, last);
-    end(running, 0);
+    run_to(&undisturbed, 1, &client, last);
     done.store(true, Ordering::Relaxed);
     fleet.join().unwrap();
     println!("{} windows, 1 kill", pipeline.is_as(&undisturbed, &client));

@@ -43,9 +43,9 @@ pub fn logged(command: &mut Command) -> (Running, Log) {
     (Running(child), log)
 }
 
-/// What `find` finds within two minutes: on a busy machine a broker may stand still for half of one.
+/// What `find` finds within a minute.
 fn found<T>(find: impl Fn() -> Option<T>) -> Option<T> {
-    let until_ms = now_ms() + 120_000;
+    let until_ms = now_ms() + 60_000;
     loop {
         if let Some(found) = find() {
             return Some(found);
