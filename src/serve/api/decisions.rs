@@ -46,7 +46,7 @@ async fn list(State(board): State<Arc<Board>>, asked: Asked) -> Result<Response,
 
 fn part(board: &Board, page: Page) -> List<Decision> {
     // A page goes on in the list as it is now: it changes when somebody decides, not with the windows.
-    let mut list = board.decisions(|book| List::cut(Some(0), book.iter().cloned(), page));
+    let mut list = board.decisions(|book| List::cut(Some(0), book.iter(), page).map(Decision::clone));
     list.window_end_ms = board.history(|history| history.now().end_ms);
     list
 }

@@ -29,7 +29,7 @@ pub async fn events(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Lis
             |vm: &str| [&data.vm, &data.a, &data.b].into_iter().flatten().any(|known| known.as_str() == vm);
         asked.texts("vm").all(of)
             && asked.text("ensemble").is_none_or(|name| data.ensemble.as_deref() == Some(name))
-            && asked.text("type").is_none_or(|known| kind == known)
+            && asked.text("type").is_none_or(|name| kind == name)
     };
     let list = board.history(|history| {
         // The cursor names the window that the last item is of, and how many items of it have been told.

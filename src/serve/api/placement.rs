@@ -59,9 +59,7 @@ pub async fn apart(State(board): State<Arc<Board>>, asked: Asked) -> Answer<List
     let asked = asked.only(&["at", "limit", "after"])?;
     let page = asked.page()?;
     let list = board.recent(|recent| {
-        at(&board, &asked, page, |picture| {
-            List::cut(picture.end_ms, spread(picture, &hosts(picture, recent)), page)
-        })
+        at(&board, &asked, page, |picture| List::cut(picture.end_ms, spread(picture, recent), page))
     });
     Ok(Json(list?))
 }
@@ -82,21 +80,17 @@ pub async fn needed(State(board): State<Arc<Board>>, asked: Asked) -> Answer<Lis
     Ok(Json(list?))
 }
 
-/// The hosts of VMs, where they are known.
-type Hosts<'a> = BTreeMap<&'a VmId, &'a str>;
-
-fn hosts<'a>(picture: &'a Picture, recent: &'a Recent) -> Hosts<'a> {
-    picture.vms.keys().filter_map(|vm| Some((vm, host_of(vm, recent)?))).collect()
-}
-
 /// The ensembles that are spread over hosts, those first that would gain most.
-fn spread(picture: &Picture, hosts: &Hosts<'_>) -> Vec<ApartItem> {
+fn spread(picture: &Picture, recent: &Recent) -> Vec<ApartItem> {
     let mut apart = BTreeMap::<&str, Vec<Apart>>::new();
     for ((a, b), held) in &picture.pairs {
-        let Some((a_host, b_host)) = hosts.get(a).zip(hosts.get(b)).filter(|(a, b)| a != b) else { continue };
+        let Some((one, other)) = picture.vms.get(a).zip(picture.vms.get(b)) else { continue };
+        let Some((a_host, b_host)) = host_of(a, recent).zip(host_of(b, recent)) else { continue };
+        if a_host == b_host {
+            continue;
+        }
         let Held { strength, direct, .. } = *held;
-        let (one, other) = (&picture.vms[a].ensembles, &picture.vms[b].ensembles);
-        for ensemble in one.intersection(other) {
+        for ensemble in one.ensembles.intersection(&other.ensembles) {
             let (a, b, a_host, b_host) = (a.clone(), b.clone(), a_host.to_string(), b_host.to_string());
             apart.entry(ensemble).or_default().push(Apart { a, b, a_host, b_host, strength, direct });
         }
@@ -109,7 +103,8 @@ fn spread(picture: &Picture, hosts: &Hosts<'_>) -> Vec<ApartItem> {
         strongest.truncate(PAIRS);
         let mut on = BTreeMap::new();
         let of = members.get(ensemble).into_iter().flatten();
-        of.filter_map(|vm| hosts.get(vm)).for_each(|host| *on.entry(host.to_string()).or_default() += 1);
+        of.filter_map(|vm| host_of(vm, recent))
+            .for_each(|host| *on.entry(host.to_string()).or_default() += 1);
         let strength = (sum * 1e6).round() / 1e6;
         ApartItem { ensemble: ensemble.to_string(), hosts: on, pairs, strength, strongest }
     };
@@ -163,7 +158,7 @@ mod tests {
                 ("h2/d", "x", held(0.8, None)),
             ],
         );
-        let items = spread(&picture, &hosts(&picture, &Recent::new(1, 1)));
+        let items = spread(&picture, &Recent::new(1, 1));
         assert_eq!(items.len(), 1);
         let ApartItem { ensemble, hosts, pairs, strength, strongest } = &items[0];
         assert_eq!((ensemble.as_str(), *pairs, *strength), ("e1", 2, 1.4));
