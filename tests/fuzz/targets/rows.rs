@@ -7,40 +7,26 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
 use lwt::transport::file::{Batch, Format, Options, Progress, Trace};
 use lwt::types::{MAX_CPU_PPM, Tick};
 
 /// Rows are so far apart at most: less than what needs to be confirmed.
 const LONGEST_STEP: u64 = 60;
 
-#[derive(Debug)]
+#[derive(Arbitrary, Debug)]
 struct Input {
     start: u32,
     period: u8,
     rows: Vec<Row>,
 }
 
-#[derive(Debug)]
+#[derive(Arbitrary, Debug)]
 struct Row {
     /// Periods since the row before.
     step: u8,
     /// One for each VM; what is missing is left out.
     cpu_ppm: [Option<u32>; 3],
-}
-
-// By hand: with the macro, everything would be compiled twice for a feature of what it needs.
-impl Arbitrary<'_> for Input {
-    fn arbitrary(u: &mut Unstructured) -> Result<Self> {
-        Ok(Input { start: u.arbitrary()?, period: u.arbitrary()?, rows: u.arbitrary()? })
-    }
-}
-
-impl Arbitrary<'_> for Row {
-    fn arbitrary(u: &mut Unstructured) -> Result<Self> {
-        Ok(Row { step: u.arbitrary()?, cpu_ppm: u.arbitrary()? })
-    }
 }
 
 /// (time in ms, VM, ppm), in order of time.

@@ -3,13 +3,12 @@
 
 #![no_main]
 
-use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
 use lwt::simd::Simd;
 use lwt::types::{HostId, MAX_CPU_PPM, Reason};
 use lwt::window::{Params, Run, Shape, Status, View, VmWindow};
 
-#[derive(Debug)]
+#[derive(Arbitrary, Debug)]
 struct Input {
     hop: u8,
     panes: u8,
@@ -20,7 +19,7 @@ struct Input {
     steps: Vec<Step>,
 }
 
-#[derive(Debug)]
+#[derive(Arbitrary, Debug)]
 enum Step {
     /// Near the window: `first` counts from the origin.
     Push {
@@ -39,53 +38,12 @@ enum Step {
     },
 }
 
-#[derive(Debug)]
+#[derive(Arbitrary, Debug)]
 enum Value {
     Small(u8),
     Any(u32),
     Run(u8, u8),
     Top,
-}
-
-// By hand: with the macro, everything would be compiled twice for a feature of what it needs.
-impl Arbitrary<'_> for Input {
-    fn arbitrary(u: &mut Unstructured) -> Result<Self> {
-        Ok(Input {
-            hop: u.arbitrary()?,
-            panes: u.arbitrary()?,
-            max_lag: u.arbitrary()?,
-            origin: u.arbitrary()?,
-            scales: u.arbitrary()?,
-            closed: u.arbitrary()?,
-            steps: u.arbitrary()?,
-        })
-    }
-}
-
-impl Arbitrary<'_> for Step {
-    fn arbitrary(u: &mut Unstructured) -> Result<Self> {
-        Ok(match u.int_in_range(0..=2)? {
-            0 => Step::Push {
-                host: u.arbitrary()?,
-                first: u.arbitrary()?,
-                grain: u.arbitrary()?,
-                values: u.arbitrary()?,
-            },
-            1 => Step::PushAnywhere { first: u.arbitrary()?, value: u.arbitrary()? },
-            _ => Step::Close { panes: u.arbitrary()? },
-        })
-    }
-}
-
-impl Arbitrary<'_> for Value {
-    fn arbitrary(u: &mut Unstructured) -> Result<Self> {
-        Ok(match u.int_in_range(0..=3)? {
-            0 => Value::Small(u.arbitrary()?),
-            1 => Value::Any(u.arbitrary()?),
-            2 => Value::Run(u.arbitrary()?, u.arbitrary()?),
-            _ => Value::Top,
-        })
-    }
 }
 
 impl Input {
