@@ -40,13 +40,20 @@ pub struct Message<'a> {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VmUse<'a> {
     /// Its identity; left out, it is `host/name`.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "borrowed", skip_serializing_if = "Option::is_none")]
     pub id: Option<Cow<'a, str>>,
     /// Its name on the host, 1 to [`MAX_NAME_BYTES`] bytes.
     #[serde(borrow)]
     pub name: Cow<'a, str>,
     /// What it used.
     pub cpu_ppm: CpuPpm,
+}
+
+/// By itself serde borrows what a [`Cow`] holds only where it stands alone.
+fn borrowed<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::deserialize(from)?.map(|Text(text)| text))
 }
 
 /// CPU use in ppm of one core, each at most [`MAX_CPU_PPM`].
