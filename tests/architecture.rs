@@ -92,6 +92,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("jiff", &["cli", "collect", "config", "events", "serve::ask"]),
     ("memchr", &["collect", "transport"]),
+    ("mimalloc", &["main"]),
     ("nalgebra", &["coupling", "model", "report::components"]),
     ("plotters", &["report::chart"]),
     ("prometheus_client", &["metrics"]),
