@@ -73,7 +73,11 @@ pub fn build(
     let notes = scope.input_from(&mut inputs.notes);
     let judged = said.clone().flat_map(|(said, pane)| match said {
         Said::Judged(judged) => Some((judged, pane)),
-        Said::Scored(_) => None,
+        _ => None,
+    });
+    let refused = said.clone().flat_map(|(said, pane)| match said {
+        Said::Refused(letter) => Some((Reported::Note(Note::Refused(letter)), pane)),
+        _ => None,
     });
     let judged = without_ignored(judged, notes.clone(), plan);
     let (proposed, pairs, named) = match &plan.method {
@@ -84,7 +88,7 @@ pub fn build(
         Method::Coupling(params) => {
             let scored = said.flat_map(|(said, pane)| match said {
                 Said::Scored(scored) => Some((scored, pane)),
-                Said::Judged(_) => None,
+                _ => None,
             });
             let (proposed, pairs, kept) = coupled::propose(judged, scored, plan, params);
             let (pairs, held) = apart(held_pairs(pairs, plan));
@@ -126,6 +130,7 @@ pub fn build(
         Note::Verdict(..) | Note::Decision(..) => None,
         note => Some((Reported::Note(note), pane)),
     });
+    let notes = notes.concat(refused);
     report(changes.concat(summaries).concat(kept).concat(notes), plan, sender).probe_with(probe);
 }
 
@@ -136,8 +141,6 @@ pub enum Judged {
     Vm { vm: VmId, status: Status, phi: Vec<f64> },
     /// A VM that works, but takes part in nothing: somebody decided so.
     Ignored(VmId),
-    /// Samples that no window could use.
-    Refused(DeadLetter),
 }
 
 /// What the ensembles say.
@@ -195,7 +198,7 @@ pub struct Collated {
     pub models: Vec<Vec<f64>>,
     /// What the other VMs are.
     pub proposals: Vec<Proposal>,
-    /// How many there are of each, and what was refused.
+    /// How many there are of each.
     pub summary: Summary,
 }
 
@@ -204,7 +207,6 @@ pub fn collate(judged: Vec<Judged>) -> Collated {
     let (mut working, mut proposals, mut summary) = (vec![], vec![], Summary::default());
     for record in judged {
         match record {
-            Judged::Refused(letter) => summary.refused.push(letter),
             Judged::Ignored(vm) => proposals.push(Proposal::Vm(vm, Verdict::Alone)),
             Judged::Vm { vm, status: Status::Whole, phi } => working.push((vm, phi)),
             Judged::Vm { vm, status, .. } => {
@@ -213,7 +215,6 @@ pub fn collate(judged: Vec<Judged>) -> Collated {
             }
         }
     }
-    summary.refused.sort();
     summary.judged = working.len();
     working.sort_by(|(a, _), (b, _)| a.cmp(b));
     let (vms, models) = working.into_iter().unzip();

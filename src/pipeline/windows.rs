@@ -13,7 +13,7 @@ use super::{Method, Plan};
 use crate::coupling::explain::Side;
 use crate::coupling::scores;
 use crate::model;
-use crate::types::{DeadLetter, Samples, VmId};
+use crate::types::{DeadLetter, Samples, Tick, VmId};
 use crate::window::{Refused, Run, Status, VmWindow};
 
 /// What a worker's windows say.
@@ -23,6 +23,9 @@ pub enum Said {
     Judged(Judged),
     /// To the coupling engine.
     Scored(Scored),
+    /// Samples that no window could use. No stage but the report hears of them: after a restart they come with windows that
+    /// were judged before, and are no reason to judge one.
+    Refused(DeadLetter),
 }
 
 /// What the windows of samples say, pane by pane; by VM.
@@ -40,7 +43,8 @@ struct Windows {
     closed: i64,
     /// The first pane that any VM has samples of; none if there is no VM.
     first: Option<u64>,
-    refused: Vec<DeadLetter>,
+    /// What was refused of panes that are open, with its pane.
+    refused: Vec<(i64, DeadLetter)>,
 }
 
 impl Windows {
@@ -57,7 +61,8 @@ impl PaneStage<Samples, Said> for Windows {
         let refused = window.push_run(&self.plan.window, &run.host, part);
         let pane = self.plan.window.pane_of(run.first).max(0) as u64;
         self.first = Some(self.first.map_or(pane, |first| first.min(pane)));
-        self.refused.extend(refused.into_iter().map(|part| dead_letter(&run, part)));
+        let refused = refused.into_iter().map(|part| dead_letter(&run, part));
+        self.refused.extend(refused.map(|(first, letter)| (self.plan.window.pane_of(first), letter)));
     }
 
     fn close(&mut self, pane: u64) -> Vec<Said> {
@@ -95,8 +100,10 @@ impl PaneStage<Samples, Said> for Windows {
         {
             scored.extend(coupled::sums(&scored, params, self.workers));
         }
-        judged.extend(self.refused.drain(..).map(Judged::Refused));
-        judged.into_iter().map(Said::Judged).chain(scored.into_iter().map(Said::Scored)).collect()
+        let refused = self.refused.extract_if(.., |(of, _)| *of <= pane as i64);
+        let refused = refused.map(|(_, letter)| Said::Refused(letter));
+        let judged = judged.into_iter().map(Said::Judged);
+        judged.chain(scored.into_iter().map(Said::Scored)).chain(refused).collect()
     }
 
     fn skip(&mut self, pane: u64, open: u64) -> u64 {
@@ -122,13 +129,13 @@ fn show(plan: &Plan, vm: &VmId, (window, status): (&VmWindow, Status), pane: u64
     }
 }
 
-/// The samples of `run` that a window refused.
-fn dead_letter(run: &Samples, refused: Refused) -> DeadLetter {
+/// The samples of `run` that a window refused, and the first of their ticks.
+fn dead_letter(run: &Samples, refused: Refused) -> (Tick, DeadLetter) {
     let Refused { reason, range } = refused;
     let part = Samples {
         first: run.first + (range.start * run.grain) as i64,
         cpu_ppm: run.cpu_ppm[range].to_vec(),
         ..run.clone()
     };
-    DeadLetter::samples(reason, &part)
+    (part.first, DeadLetter::samples(reason, &part))
 }
