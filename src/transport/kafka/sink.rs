@@ -107,8 +107,9 @@ impl Sink {
     /// Fences off whoever wrote before, and aborts what was left open.
     fn begin(&self) -> Result<(), SinkError> {
         let mut attempts = 0;
-        // It may want a token first.
+        // It may want a token first; and without a connection librdkafka would look for one half a second later.
         self.producer.poll(Duration::ZERO);
+        drop(self.producer.client().fetch_metadata(None, STEP / 10));
         while let Err(error) = self.producer.init_transactions(STEP) {
             if let Remedy::End(end) = self.judge(&error) {
                 let what = format!("write as the transactional.id {}", self.id);

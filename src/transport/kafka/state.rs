@@ -18,13 +18,15 @@ const REQUEST: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(15);
 const TIMES: usize = 4;
 
-const PROPERTIES: [(&str, &str); 6] = [
+const PROPERTIES: [(&str, &str); 7] = [
     // Needed to read at all. Nothing is committed, and nobody joins it.
     ("group.id", "lwt"),
     ("enable.auto.commit", "false"),
     ("auto.offset.reset", "error"),
     ("isolation.level", "read_committed"),
     ("enable.partition.eof", "true"),
+    // At the end a broker waits for more before it says so.
+    ("fetch.wait.max.ms", "10"),
     // A broker that is back is found within a second, not within ten.
     ("reconnect.backoff.max.ms", "1000"),
 ];
