@@ -46,7 +46,9 @@ fn what_was_asked_and_answered_is_held() {
     let Some(broker) = broker() else { return };
     let (client, folder) = (client(broker), tempfile::tempdir().unwrap());
     let roots = ROOTS.map(PathBuf::from);
-    let Some(programs) = Programs::start("tests/perturb/load.py", &["2", "1"], &roots) else { return };
+    // Enough that a cap of 40 % is one that the agent takes, also where the machine leaves them half of it.
+    let asked: (&[&str], &[(&str, &str)]) = (&["2", "1"], &[("WORK", "3")]);
+    let Some(programs) = Programs::start("tests/perturb/load.py", asked, &roots) else { return };
     let (mut scene, key) = (Scene::new(broker), hex(&[9; 32]));
     let path = folder.path().join("key");
     fs::write(&path, &key).unwrap();

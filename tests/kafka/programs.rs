@@ -24,8 +24,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Below these roots; without the right to make groups the test is skipped, loudly; where `CI` is set it fails.
-    pub fn start(script: &str, arguments: &[&str], roots: &[PathBuf]) -> Option<Programs> {
+    /// With these arguments and variables, below these roots; without the right to make groups the test is skipped, loudly; where `CI` is set it fails.
+    pub fn start(
+        script: &str,
+        (arguments, variables): (&[&str], &[(&str, &str)]),
+        roots: &[PathBuf],
+    ) -> Option<Programs> {
         let name = unique("lwt-programs");
         let folders: Vec<PathBuf> = roots.iter().map(|root| root.join(&name)).collect();
         if let Err(error) = folders.iter().try_for_each(fs::create_dir) {
@@ -36,7 +40,7 @@ impl Programs {
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
         let mut python = Command::new("python3");
-        python.arg(script).args(arguments).args(&folders);
+        python.arg(script).args(arguments).args(&folders).envs(variables.iter().copied());
         // What it says of programs that we kill is no news.
         let script = python.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         Some(Programs { folders, script })
@@ -205,7 +209,7 @@ fn programs_in_control_groups_are_found_to_work_together() {
     let Some(broker) = broker() else { return };
     let (client, roots) = (client(broker), roots());
     let folders: Vec<PathBuf> = roots.iter().map(|(_, root)| root.clone()).collect();
-    let Some(programs) = Programs::start("tests/kafka/load.py", &[], &folders) else { return };
+    let Some(programs) = Programs::start("tests/kafka/load.py", (&[], &[]), &folders) else { return };
     let mut scene = Scene::new(broker);
     let (events, pattern) = (scene.watch(), programs.pattern());
     // The same programs are counted by both versions, as if on two hosts.

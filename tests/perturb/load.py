@@ -4,18 +4,19 @@
 Each program is a process in a group of its own below every ROOT. A client works, asks its server over a socket, which works
 and answers, and thinks; a loner works and thinks. All of them think less or more in one common cycle of 20 s: they rise and
 fall together without having to do with each other. With SHARE below 1 (in the environment) a client asks its server for that
-share of its work only, and for the rest the server works for itself. Ends with its standard input."""
+share of its work only, and for the rest the server works for itself. WORK is how much work all do, 1 by default: 4 % of a
+core. Ends with its standard input."""
 import math, os, random, socket, sys, threading, time
 
 PAIRS, LONERS, ROOTS = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-SHARE = float(os.environ.get("SHARE", "1"))
+SHARE, WORK = (float(os.environ.get(name, "1")) for name in ("SHARE", "WORK"))
 # The first client, so that who starts later has the same cycle.
 BEGAN = time.time()
 
 
-def work(seconds):
-    """Uses so much CPU time."""
-    end = time.thread_time() + seconds
+def work(draw):
+    """Uses CPU time."""
+    end = time.thread_time() + WORK * draw.uniform(0.002, 0.006)
     while time.thread_time() < end:
         sum(range(100))
 
@@ -40,7 +41,7 @@ def client(address):
     def run(draw):
         server = socket.create_connection(address)
         while True:
-            work(draw.uniform(0.002, 0.006))
+            work(draw)
             if draw.random() < SHARE:
                 server.send(b"?")
                 server.recv(1)
@@ -54,7 +55,7 @@ def server(listener):
             threading.Thread(target=for_itself, args=(random.Random(draw.random()),), daemon=True).start()
         asked, _ = listener.accept()
         while asked.recv(1):
-            work(draw.uniform(0.002, 0.006))
+            work(draw)
             asked.send(b"!")
         os._exit(0)
     return run
@@ -63,13 +64,13 @@ def server(listener):
 def for_itself(draw):
     while True:
         if draw.random() > SHARE:
-            work(draw.uniform(0.002, 0.006))
+            work(draw)
         think(draw)
 
 
 def loner(draw):
     while True:
-        work(draw.uniform(0.002, 0.006))
+        work(draw)
         think(draw)
 
 

@@ -26,6 +26,10 @@ const LEAD_MS: i64 = 3_000;
 /// Samples are waited for so long after a round.
 const PATIENCE_MS: i64 = 15_000;
 
+/// A VM is given up after so many refusals in a row: one may be of the moment, because it hardly used any CPU or another
+/// VM of its host was perturbed, say.
+const TRIES: usize = 2;
+
 /// What may be on its way: the commands of 250 VMs.
 const LIMIT_BYTES: usize = 4 << 20;
 
@@ -51,6 +55,8 @@ impl Manner {
 struct Victim {
     ask: Ask,
     commands: Vec<Command>,
+    /// How many of the last commands were refused.
+    refused: usize,
 }
 
 /// Questions that are open.
@@ -105,7 +111,7 @@ fn publish(
 impl Campaign {
     /// Of these questions; `alpha` is what verdicts say of themselves.
     pub fn new(asks: Vec<Ask>, params: Params, alpha: f64, manner: Manner) -> Self {
-        let victims = asks.into_iter().map(|ask| Victim { ask, commands: vec![] }).collect();
+        let victims = asks.into_iter().map(|ask| Victim { ask, commands: vec![], refused: 0 }).collect();
         let (lots, reports) = (Lots::new(params.most()), vec![]);
         Campaign { victims, params, alpha, manner, lots, reports, asked: 0 }
     }
@@ -183,17 +189,16 @@ impl Campaign {
         let mut found = vec![];
         let Campaign { victims, params, alpha, lots, reports, asked, .. } = self;
         for victim in victims.iter_mut() {
-            let Victim { ask, commands } = victim;
+            let Victim { ask, commands, refused } = victim;
             let (blocks, is_last) = (blocks(commands, reports), *asked >= params.most());
-            let refused = commands.last().is_some_and(|command| was_refused(command, reports));
+            let again = commands.last().is_some_and(|command| was_refused(command, reports));
+            *refused = if again { *refused + 1 } else { 0 };
             ask.watched.retain(|watched| {
                 let both = park.series(&ask.victim).zip(park.series(&watched.vm));
-                let mut judgement = match both {
-                    Some((own, other)) if !blocks.is_empty() => judge(own, other, &blocks, params, lots),
-                    _ => Judgement::open(Open::NotDone),
-                };
-                if judgement.goes_on() && (refused || is_last) {
-                    judgement.open = Some(if refused { Open::NotDone } else { Open::Noise });
+                let judged = |(own, other)| judge(own, other, &blocks, params, lots);
+                let mut judgement = both.map_or(Judgement::open(Open::NotDone), judged);
+                if judgement.goes_on() && (*refused >= TRIES || is_last) {
+                    judgement.open = Some(if again { Open::NotDone } else { Open::Noise });
                 }
                 let goes_on = judgement.goes_on();
                 if !goes_on {
@@ -223,4 +228,55 @@ fn was_refused(command: &Command, reports: &[Report]) -> bool {
         }
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perturb::plan::Watched;
+    use crate::perturb::report::Report;
+    use crate::transport::wire::read_message;
+    use crate::types::HostId;
+
+    /// Of a VM that is watched: asked for, refused or taken up by the agent as `answers` say, round by round, what is found.
+    fn found(answers: &[bool]) -> Vec<(usize, Option<Open>)> {
+        let (host, victim) = (HostId::new("h"), VmId::new("h/a"));
+        let watched = vec![Watched { vm: VmId::new("h/b"), why: "asked for".into() }];
+        let ask = Ask { victim: victim.clone(), host: host.clone(), watched };
+        let params = Params::new(0.01, 0.01, 0.25, 20).unwrap();
+        let mut campaign = Campaign::new(vec![ask], params, 0.01, Manner { slot_ms: 1_000, share: 0.5 });
+        let mut park = Park::default();
+        let message = r#"{"v":1,"host":"h","t_ms":1000,"period_ms":1000,
+            "vms":[{"name":"a","cpu_ppm":[5]},{"name":"b","cpu_ppm":[5]}]}"#;
+        park.take(&read_message(message.as_bytes()).unwrap());
+        let mut all = vec![];
+        for (round, taken) in answers.iter().enumerate() {
+            let blocks = if round == 0 { FIRST_LOOK } else { NEXT_LOOK };
+            campaign.asked += blocks;
+            let round_ms = 100_000 * (round as i64 + 1);
+            let serial = campaign.commands(&campaign.manner.round(blocks, round_ms)).pop().unwrap().serial;
+            let done = if *taken { Done::Accepted } else { Done::Refused { why: "of the moment".into() } };
+            campaign.reports.push(Report {
+                v: 1,
+                serial,
+                host: host.clone(),
+                vm: victim.clone(),
+                at_ms: round_ms,
+                done,
+            });
+            all.extend(campaign.judge(&park, round_ms).iter().map(|verdict| (round, verdict.judgement.open)));
+            if campaign.victims.is_empty() {
+                break;
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_refusal_is_not_the_end_but_two_are() {
+        assert_eq!(found(&[false, false]), [(1, Some(Open::NotDone))]);
+        assert_eq!(found(&[false, true, false]), [(2, Some(Open::NotDone))]);
+        assert_eq!(found(&[false, true, true]), [(2, Some(Open::Noise))]);
+        assert_eq!(found(&[true, false, true]), [(2, Some(Open::Noise))]);
+    }
 }

@@ -8,7 +8,7 @@ use crate::perturb::plan::Guest;
 use crate::perturb::series::Series;
 use crate::transport::kafka::client::Client;
 use crate::transport::kafka::follow::Follower;
-use crate::transport::wire::read_message;
+use crate::transport::wire::{Message, read_message};
 use crate::types::{HostId, VmId};
 
 /// So much of the past says who is there, and what they use.
@@ -68,7 +68,11 @@ impl Park {
     /// When the log cannot be read.
     pub fn turn(&mut self, follower: &Follower<'_>) -> anyhow::Result<Option<i64>> {
         let Some(bytes) = follower.next(TURN)? else { return Ok(None) };
-        let Ok(message) = read_message(&bytes) else { return Ok(None) };
+        Ok(read_message(&bytes).ok().map(|message| self.take(&message)))
+    }
+
+    /// Takes a message in; gives its time.
+    pub fn take(&mut self, message: &Message) -> i64 {
         let ticks = (message.t_ms / message.period_ms) as i64;
         for vm in &message.vms {
             let id = vm
@@ -84,7 +88,7 @@ impl Park {
             let series = self.series.entry(id).or_insert_with(|| Series::new(message.period_ms));
             series.push(ticks - values.len() as i64, &values);
         }
-        Ok(Some(message.t_ms as i64))
+        message.t_ms as i64
     }
 
     /// Who is there.
