@@ -1,4 +1,4 @@
-//! When to read next: at the ends of ticks, on the wall clock. Pure.
+//! When to read next: at the ends of ticks, on the wall clock; and which answers say when they were read. Pure.
 
 /// What the clock says about a reading that was to be taken at a tick's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +50,24 @@ impl Pace {
     }
 }
 
+/// How long it usually takes until there is an answer. Whoever asks takes the middle for when it was read, which is wrong by
+/// half of that: always the same, so no difference of two readings is. One that took much longer would be wrong for good
+/// where samples begin, and too small in one and too large in another elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delay {
+    usual_ns: Option<i64>,
+}
+
+impl Delay {
+    /// Whether an answer after `took_ns` counts: it came at most half of `period_ms` later than usual. What is usual
+    /// follows what comes, by a quarter of the difference.
+    pub fn is_usual(&mut self, took_ns: i64, period_ms: u64) -> bool {
+        let usual_ns = self.usual_ns.unwrap_or(took_ns);
+        self.usual_ns = Some(usual_ns + (took_ns - usual_ns) / 4);
+        took_ns - usual_ns <= period_ms as i64 * 500_000
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +89,13 @@ mod tests {
         ] {
             assert_eq!(pace.turn(now_ns), want, "{now_ns}");
         }
+    }
+
+    #[test]
+    fn what_is_late_counts_once_it_is_usual() {
+        let mut delay = Delay::default();
+        let said =
+            [20, 30, 900, 25, 800, 800, 800, 800, 800, 10].map(|ms| delay.is_usual(ms * 1_000_000, 1000));
+        assert_eq!(said, [true, true, false, true, false, false, true, true, true, true]);
     }
 }

@@ -13,6 +13,7 @@ use crate::collect::domstats::{self, Used};
 use crate::collect::frames::Frames;
 use crate::collect::grid::{Grid, Value};
 use crate::collect::meter::Meter;
+use crate::collect::pace::Delay;
 use crate::collect::program::Session;
 use crate::collect::xentop::DOMAIN_0;
 use crate::config::Source;
@@ -23,6 +24,9 @@ const COMMAND: [&str; 3] = ["virsh", "--quiet", "--readonly"];
 
 /// For Xen, whose libxl counts nanoseconds where `xl` and xentop print tenths: speaks as virsh does.
 const XEN: &str = include_str!("xen.py");
+
+/// What is asked at every tick.
+const QUESTION: &str = "domstats --raw --cpu-total --state";
 
 /// Ends every answer; the question may be repeated, too, behind `echo`.
 const MARK: &str = "lwt-end";
@@ -41,6 +45,8 @@ struct Libvirt {
     failures: usize,
     retry_ns: i64,
     host: HostId,
+    period_ms: u64,
+    delay: Delay,
     grid: Grid,
     uuids: Uuids,
     /// By name; those of the last answer, with their counters.
@@ -69,6 +75,8 @@ pub fn run(collector: Collector) -> anyhow::Result<()> {
         failures: 0,
         retry_ns: 0,
         host: collector.host.clone(),
+        period_ms,
+        delay: Delay::default(),
         grid,
         uuids: Uuids::new(),
         meters: BTreeMap::new(),
@@ -78,24 +86,31 @@ pub fn run(collector: Collector) -> anyhow::Result<()> {
 }
 
 impl Libvirt {
+    fn connect(&mut self) -> io::Result<()> {
+        if self.session.is_none() {
+            self.session = Some(Session::start(&self.command)?);
+            // Until it has connected its answers are late.
+            self.ask(QUESTION)?;
+        }
+        Ok(())
+    }
+
     fn ask(&mut self, question: &str) -> io::Result<String> {
-        let session = match &mut self.session {
-            Some(session) => session,
-            none => {
-                let session = none.insert(Session::start(&self.command)?);
-                // Until it has connected its answers are late.
-                session.ask(&format!("echo {MARK}\n"), PATIENCE, is_whole)?;
-                session
-            }
-        };
+        let session = self.session.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let answer = session.ask(&format!("{question}\necho {MARK}\n"), PATIENCE, is_whole)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
     fn try_read(&mut self, now_ns: Clock, frames: &mut Frames) -> io::Result<()> {
+        self.connect()?;
         let before_ns = now_ns();
-        let text = self.ask("domstats --raw --cpu-total --state")?;
-        let t_ns = before_ns + (now_ns() - before_ns) / 2;
+        let text = self.ask(QUESTION)?;
+        let took_ns = now_ns() - before_ns;
+        if !self.delay.is_usual(took_ns, self.period_ms) {
+            // As if this tick had been missed.
+            return Ok(());
+        }
+        let t_ns = before_ns + took_ns / 2;
         let used = domstats::read(&text);
         // A domain that is made anew counts from zero, and may have another identity.
         let is_known =
