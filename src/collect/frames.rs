@@ -37,8 +37,8 @@ pub struct Row<'a> {
     pub cpu_ppm: &'a [u32],
 }
 
-/// Samples that wait for their second to be over. Nothing is kept of a VM for longer than a frame after its
-/// last sample, so a collector holds 8 bytes a sample of one second and some 200 a VM.
+/// Samples that wait for their second to be over. A VM without samples is forgotten with the next frame, so a
+/// collector holds 8 bytes a sample of one second and some 200 a VM.
 #[derive(Debug)]
 pub struct Frames {
     /// In a frame.
@@ -52,7 +52,8 @@ struct Host {
     vms: BTreeMap<VmId, (Arc<str>, Runs)>,
 }
 
-/// Consecutive samples, each run with the tick of its first; in order, and apart from each other.
+/// Consecutive samples, each run with the tick of its first; in order, and apart from each other. The last one may be
+/// empty: then it says where the next samples are expected, and has room for them.
 #[derive(Debug, Default)]
 struct Runs(Vec<(Tick, Vec<u32>)>);
 
@@ -70,7 +71,7 @@ impl Runs {
     }
 
     fn first(&self) -> Option<Tick> {
-        self.0.first().map(|(first, _)| *first)
+        self.0.iter().find(|(_, run)| !run.is_empty()).map(|(first, _)| *first)
     }
 
     /// The pieces that lie before `end`: where each ends, and its samples.
@@ -88,7 +89,8 @@ impl Runs {
             run.drain(..gone as usize);
             *first += gone;
         }
-        self.0.retain(|(_, run)| !run.is_empty());
+        let full = self.0.iter().position(|(_, run)| !run.is_empty());
+        self.0.drain(..full.unwrap_or(self.0.len().saturating_sub(1)));
     }
 }
 
@@ -120,6 +122,11 @@ impl Frames {
 
     /// Hands on the frames that lie whole before the tick `until`, the oldest first, and forgets them.
     pub fn cut(&mut self, until: Tick, mut each: impl FnMut(&Frame)) {
+        // Most will have samples again at once.
+        for host in self.hosts.values_mut() {
+            host.vms.retain(|_, (_, runs)| runs.first().is_some());
+        }
+        self.hosts.retain(|_, host| !host.vms.is_empty());
         while let Some(frame) = self.first()
             && frame < until.div_euclid(self.ticks)
         {
@@ -132,15 +139,12 @@ impl Frames {
                 host.vms.values_mut().for_each(|(_, runs)| runs.drop_before(end));
             }
         }
-        for host in self.hosts.values_mut() {
-            host.vms.retain(|_, (_, runs)| runs.first().is_some());
-        }
-        self.hosts.retain(|_, host| !host.vms.is_empty());
     }
 
     /// Hands on everything, the last frame as far as it goes.
     pub fn finish(&mut self, each: impl FnMut(&Frame)) {
         self.cut(Tick::MAX, each);
+        self.hosts.clear();
     }
 }
 

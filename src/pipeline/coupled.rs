@@ -27,11 +27,13 @@ use crate::types::{HostId, VmId};
 use comparer::Comparer;
 pub use park::sums;
 use park::{Park, Voting};
+use recorded::Recorded;
 
 mod comparer;
 mod decision;
 mod division;
 mod park;
+mod recorded;
 
 /// What a worker's windows say to the coupling engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,6 +81,13 @@ struct Found {
     evidence_s: f64,
 }
 
+/// What a worker that compares pairs says after a window.
+#[derive(Clone)]
+enum Compared {
+    Found(Found),
+    Recorded(Recorded),
+}
+
 /// What comes together on the worker that makes the ensembles.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Gathered {
@@ -98,7 +107,16 @@ pub fn propose<'s>(
     params: &Params,
 ) -> Proposed<'s> {
     let workers = judged.scope().peers() as u64;
-    let (found, kept) = apart(pairs(vectors(scored, plan, params, workers), plan, params, workers));
+    let compared = pairs(vectors(scored, plan, params, workers), plan, params, workers);
+    let found = compared.clone().flat_map(|(compared, pane)| match compared {
+        Compared::Found(found) => Some((found, pane)),
+        Compared::Recorded(_) => None,
+    });
+    let recorded = compared.flat_map(|(compared, pane)| match compared {
+        Compared::Recorded(recorded) => Some((recorded, pane)),
+        Compared::Found(_) => None,
+    });
+    let kept = recorded::changes(recorded, plan);
     let gathered = judged
         .map(|(judged, pane)| (Gathered::Judged(judged), pane))
         .concat(found.map(|(found, pane)| (Gathered::Found(found), pane)));
@@ -168,8 +186,8 @@ fn pairs<'s>(
     plan: &Plan,
     params: &Params,
     workers: u64,
-) -> Records<'s, Timed<Out<Found>>> {
-    let worker = weighed.scope().index() as u64;
+) -> Records<'s, Timed<Compared>> {
+    let (worker, keeps) = (weighed.scope().index() as u64, plan.resume.is_some());
     let mut comparer = Comparer::new(plan, params, worker, workers);
     per_window(
         weighed,
@@ -178,7 +196,8 @@ fn pairs<'s>(
         move |pane, mut weighed| {
             weighed.sort_by(|a, b| a.vm.cmp(&b.vm));
             let found = comparer.compare(pane, &weighed);
-            found.into_iter().map(Out::Said).chain(comparer.kept().into_iter().map(Out::Kept)).collect()
+            let recorded = keeps.then(|| comparer.recorded()).into_iter().flatten();
+            found.into_iter().map(Compared::Found).chain(recorded.map(Compared::Recorded)).collect()
         },
     )
 }

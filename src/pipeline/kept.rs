@@ -30,10 +30,11 @@ pub enum Kept {
     Resting(String, Vec<VmId>, u32),
     /// The number that the next new ensemble gets.
     NextName(u64),
-    /// The evidence of a pair over time.
-    Evidence(VmId, VmId, Record),
-    /// The same of a pair that is followed whatever it shows.
-    Control(VmId, VmId, Record),
+    /// The evidence over time of the pairs of a VM with others, in their order, up to [`PART`] of them: which part it is, and
+    /// they. As all of it changes with each window, an entry for each pair would be ten times as many.
+    Evidence(VmId, usize, Vec<(VmId, Record)>),
+    /// The same of pairs that are followed whatever they show.
+    Control(VmId, usize, Vec<(VmId, Record)>),
     /// What is published of a VM.
     Member(VmId, Membered),
     /// What is published of a pair.
@@ -49,6 +50,9 @@ pub enum Kept {
     /// The last window that was published, and what all this belongs to.
     Last(Last),
 }
+
+/// So many pairs with the longest names are half of the largest message.
+pub const PART: usize = 1000;
 
 /// The last window, and by which settings it was made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -76,8 +80,8 @@ impl Kept {
             Kept::Names(vm, _) => of("names", &[vm.as_str()]),
             Kept::Resting(name, ..) => of("resting", &[name]),
             Kept::NextName(_) => of("next_name", &[]),
-            Kept::Evidence(a, b, _) => of("evidence", &[a.as_str(), b.as_str()]),
-            Kept::Control(a, b, _) => of("control", &[a.as_str(), b.as_str()]),
+            Kept::Evidence(a, part, _) => of("evidence", &[a.as_str(), &part.to_string()]),
+            Kept::Control(a, part, _) => of("control", &[a.as_str(), &part.to_string()]),
             Kept::Member(vm, _) => of("member", &[vm.as_str()]),
             Kept::Since(a, b, _) => of("since", &[a.as_str(), b.as_str()]),
             Kept::Verdict(verdict, _) => of("verdict", &[verdict.cause.as_str(), verdict.vm.as_str()]),
@@ -136,7 +140,7 @@ fn hash(bytes: &str) -> u64 {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeptError {
     /// An entry that this version does not understand.
-    #[error("the entry {key} cannot be read: {why}; was it written by a newer lwt?")]
+    #[error("the entry {key} cannot be read: {why}; was it written by another version of lwt?")]
     Unknown {
         /// Its key.
         key: String,
@@ -275,7 +279,7 @@ mod tests {
             Kept::Verdict(verdict, 9),
             Kept::Decision(decision),
             Kept::Amended(Fact::Pair(a.clone(), b.clone(), Some(some_evidence())), -1),
-            Kept::Evidence(a, b, record),
+            Kept::Evidence(a, 0, vec![(b, record)]),
             Kept::Last(last.clone()),
         ];
         let entries = || of_state(&state).chain(of_names(&names)).chain(more.clone());

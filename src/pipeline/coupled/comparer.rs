@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use differential_dataflow::Hashable;
 
 use super::division::{Groups, Place, blocks, compares};
+use super::recorded::Recorded;
 use super::{Found, Weighed};
 use crate::coupling::compare::{self, Judged, Nulls, Which};
 use crate::coupling::evidence::{Ledger, Record};
@@ -15,7 +16,7 @@ use crate::coupling::search::{self, Block};
 use crate::coupling::{Params, Seen};
 use crate::dependencies::Driver;
 use crate::pipeline::Plan;
-use crate::pipeline::kept::{Change, Keeper, Kept};
+use crate::pipeline::kept::Kept;
 use crate::pipeline::watch::Sight;
 use crate::types::VmId;
 
@@ -32,7 +33,6 @@ pub struct Comparer {
     worker: u64,
     workers: u64,
     ledger: Ledger<(VmId, VmId)>,
-    keeper: Option<Keeper>,
 }
 
 impl Comparer {
@@ -40,23 +40,24 @@ impl Comparer {
     pub fn new(plan: &Plan, params: &Params, worker: u64, workers: u64) -> Self {
         let ours =
             |a: &VmId, b: &VmId| compares(worker, workers, Place::of(a, workers), Place::of(b, workers));
-        let records = plan.kept(|kept| match kept {
-            Kept::Evidence(a, b, record) => Some(((a.clone(), b.clone()), *record)),
-            _ => None,
-        });
-        let controls = plan.kept(|kept| match kept {
-            Kept::Control(a, b, record) => Some(((a.clone(), b.clone()), *record)),
-            _ => None,
-        });
+        let records =
+            pairs(plan, |kept| if let Kept::Evidence(a, _, of) = kept { Some((a, of)) } else { None });
+        let controls =
+            pairs(plan, |kept| if let Kept::Control(a, _, of) = kept { Some((a, of)) } else { None });
         let records = records.filter(|((a, b), _)| ours(a, b));
         let ledger = Ledger { records: records.collect(), controls: controls.collect() };
-        let keeper = plan.resume.as_ref().map(|_| Keeper::resume(entries(&ledger, worker)));
-        Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger, keeper }
+        Comparer { plan: plan.clone(), params: params.clone(), worker, workers, ledger }
     }
 
-    /// What changed of what is to be kept.
-    pub fn kept(&mut self) -> Vec<Change> {
-        self.keeper.as_mut().map_or(vec![], |keeper| keeper.changes(entries(&self.ledger, self.worker)))
+    /// What is to be kept of it; the controls are the same for all workers.
+    #[expect(clippy::disallowed_methods, reason = "what is kept is sorted when it is written")]
+    pub fn recorded(&self) -> impl Iterator<Item = Recorded> + '_ {
+        let records = self.ledger.records.iter();
+        let records = records.map(|((a, b), record)| Recorded::Evidence(a.clone(), b.clone(), *record));
+        let controls = self.ledger.controls.iter().filter(|_| self.worker == 0);
+        let controls = controls.map(|((a, b), record)| Recorded::Control(a.clone(), b.clone(), *record));
+        let all = (0..self.workers).map(|to| Recorded::All { to });
+        records.chain(controls).chain(all)
     }
 
     /// Judges this worker's pairs of a window; `weighed` in order of VM.
@@ -190,13 +191,14 @@ impl Comparer {
     }
 }
 
-/// What is to be kept of a worker's records; the controls are the same for all workers.
-#[expect(clippy::disallowed_methods, reason = "what is kept is sorted when it is written")]
-fn entries(ledger: &Ledger<(VmId, VmId)>, worker: u64) -> impl Iterator<Item = Kept> + '_ {
-    let records = ledger.records.iter();
-    let records = records.map(|((a, b), record)| Kept::Evidence(a.clone(), b.clone(), *record));
-    let controls = ledger.controls.iter().filter(move |_| worker == 0);
-    records.chain(controls.map(|((a, b), record)| Kept::Control(a.clone(), b.clone(), *record)))
+/// The pairs of entries as they were kept.
+fn pairs(
+    plan: &Plan,
+    of: impl Fn(&Kept) -> Option<(&VmId, &Vec<(VmId, Record)>)>,
+) -> impl Iterator<Item = ((VmId, VmId), Record)> {
+    let all = plan.kept(move |kept| of(kept).map(|(a, of)| (a.clone(), of.clone())));
+    let all: Vec<_> = all.collect();
+    all.into_iter().flat_map(|(a, of)| of.into_iter().map(move |(b, record)| ((a.clone(), b), record)))
 }
 
 /// What is known of a pair.
