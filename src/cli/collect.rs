@@ -197,8 +197,8 @@ struct Groups {
     rests: usize,
 }
 
-/// So many groups are listed in 4 ms: if there are more, new ones are looked for less than once a second.
-const LISTED: usize = 4_000;
+/// So many groups are listed in 2 ms: if there are more, new ones are looked for less than once a second.
+const LISTED: usize = 2_000;
 
 impl polled::Polled for Groups {
     fn each_second(&mut self) -> anyhow::Result<()> {

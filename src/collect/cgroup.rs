@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub mod name;
@@ -197,7 +196,7 @@ impl Cgroups {
 impl Group {
     /// The CPU time that was used, in nanoseconds; none if the group is gone, or cannot be understood.
     fn read(&self, buffer: &mut [u8]) -> Option<u64> {
-        let length = self.file.read_at(buffer, 0).ok()?;
+        let length = rustix::io::pread(&self.file, &mut *buffer, 0).ok()?;
         let text = buffer.get(..length)?;
         match self.kind {
             Kind::Nanoseconds => counter_ns(text).ok(),
