@@ -22,6 +22,9 @@ pub enum Recorded {
     All { to: u64 },
 }
 
+/// The other VM of a pair, and what is recorded of it.
+type Of = (VmId, Record);
+
 /// The changes of what is kept, by VM; none of a flow that keeps nothing.
 pub fn changes<'s>(recorded: Records<'s, Timed<Recorded>>, plan: &Plan) -> Records<'s, Timed<Change>> {
     let (worker, workers) = (recorded.scope().index() as u64, recorded.scope().peers() as u64);
@@ -38,7 +41,7 @@ pub fn changes<'s>(recorded: Records<'s, Timed<Recorded>>, plan: &Plan) -> Recor
 }
 
 fn entries(recorded: Vec<Recorded>) -> impl Iterator<Item = Kept> {
-    let mut by_vm = [BTreeMap::<VmId, Vec<(VmId, Record)>>::new(), BTreeMap::new()];
+    let mut by_vm = [BTreeMap::<VmId, Vec<Of>>::new(), BTreeMap::new()];
     for one in recorded {
         let (of, a, b, record) = match one {
             Recorded::Evidence(a, b, record) => (&mut by_vm[0], a, b, record),
@@ -54,7 +57,7 @@ fn entries(recorded: Vec<Recorded>) -> impl Iterator<Item = Kept> {
 }
 
 /// No larger than a message may be.
-fn parts((a, of): (VmId, Vec<(VmId, Record)>)) -> Vec<(VmId, usize, Vec<(VmId, Record)>)> {
+fn parts((a, of): (VmId, Vec<Of>)) -> Vec<(VmId, usize, Vec<Of>)> {
     of.chunks(PART).enumerate().map(|(part, of)| (a.clone(), part, of.to_vec())).collect()
 }
 
