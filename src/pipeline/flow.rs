@@ -75,10 +75,7 @@ pub fn build(
         Said::Judged(judged) => Some((judged, pane)),
         _ => None,
     });
-    let refused = said.clone().flat_map(|(said, pane)| match said {
-        Said::Refused(letter) => Some((Reported::Note(Note::Refused(letter)), pane)),
-        _ => None,
-    });
+    let refused = refused(said.clone());
     let judged = without_ignored(judged, notes.clone(), plan);
     let (proposed, pairs, named) = match &plan.method {
         Method::Kmeans { cluster, .. } => {
@@ -132,6 +129,14 @@ pub fn build(
     });
     let notes = notes.concat(refused);
     report(changes.concat(summaries).concat(kept).concat(notes), plan, sender).probe_with(probe);
+}
+
+/// What windows refused, on the way to the report.
+fn refused<'s>(said: Records<'s, Timed<Said>>) -> Records<'s, Timed<Reported>> {
+    said.flat_map(|(said, pane)| match said {
+        Said::Refused(letter) => Some((Reported::Note(Note::Refused(letter)), pane)),
+        _ => None,
+    })
 }
 
 /// What a worker's windows say, on the way to the ensembles.
