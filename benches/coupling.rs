@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lwt::coupling::product::{Beyond, Pairs, Vectors, products};
+use lwt::coupling::product::{Beyond, COARSE, Pairs, Vectors, products};
 use lwt::simd::Simd;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -18,7 +18,7 @@ fn scores(rows: usize, len: usize) -> Vec<i8> {
 
 /// What is beyond four and a half standard deviations: 7 pairs of a million.
 fn beyond(len: usize) -> Beyond {
-    let high = (4.5 * 32.0 * 32.0 * (len as f64).sqrt()) as i32;
+    let high = (4.5 * 32.0 * 32.0 / f64::from(COARSE.pow(2)) * (len as f64).sqrt()) as i32;
     Beyond { low: -high, high }
 }
 

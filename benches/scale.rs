@@ -12,7 +12,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use lwt::coupling::product::{Beyond, Pairs, Vectors, products};
+use lwt::coupling::product::{Beyond, COARSE, Pairs, Vectors, products};
 use lwt::coupling::{ORDER, Params};
 use lwt::dependencies::{Fact, Hysteresis};
 use lwt::pipeline::{self, Feed, Message, Method, Plan, RunError};
@@ -157,7 +157,7 @@ fn products_alone(vms: usize) -> Duration {
     let values: Vec<i8> = (0..vms * len).map(|_| draw().clamp(-127, 127) as i8).collect();
     let start = Instant::now();
     let vectors = Vectors::new(values.chunks_exact(len), len);
-    let high = (4.5 * 32.0 * 32.0 * (len as f64).sqrt()) as i32;
+    let high = (4.5 * 32.0 * 32.0 / f64::from(COARSE.pow(2)) * (len as f64).sqrt()) as i32;
     let mut found = 0u64;
     let pair = (&vectors, &vectors);
     products(Simd::detect(), pair, Pairs::Upper, Beyond { low: -high, high }, |_, _, _| found += 1);

@@ -23,6 +23,8 @@ pub const SAMPLE: usize = 512;
 const SMALL_SAMPLE: usize = 128;
 /// The evidence of another comparison than the plain one must be this much larger to be preferred.
 const PREFERENCE: f64 = 0.5;
+/// What is less than this short of significant is worth judging.
+const NEARLY: f64 = 1.5;
 /// By how many standard deviations more one VM must follow the other than the other the one.
 const SURELY: f64 = 5.0;
 
@@ -41,6 +43,8 @@ pub struct Nulls {
 struct Usual {
     whole: Null,
     fresh: Null,
+    /// How many times as far out as in a normal distribution its rare products are; at least 1.
+    tail: f64,
     /// How much larger a coincidence is than at one scale alone, because others show it, too; at least 1.
     larger: f64,
 }
@@ -89,11 +93,15 @@ impl Nulls {
     }
 
     /// The products, of the comparison with this index, beyond which a pair is worth judging, if about `expected` of
-    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`. They are as
-    /// they come, not enlarged: pairs that have fewer scales in common than others must show more.
+    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`. What is nearly
+    /// significant is judged however much of that there is. They are as they come, not enlarged: pairs that have fewer
+    /// scales in common than others must show more.
     pub fn beyond(&self, index: usize, expected: f64) -> (i32, i32) {
-        let null = self.comparisons[index].1.whole;
-        let z = self.significance.exceeded_by(expected, if index == 0 { 1 } else { self.comparisons.len() });
+        let (comparison, Usual { whole: null, tail, .. }) = &self.comparisons[index];
+        let normal =
+            self.significance.exceeded_by(expected, if index == 0 { 1 } else { self.comparisons.len() });
+        let nearly = self.significance.threshold() / self.discount(comparison) - NEARLY;
+        let z = (normal * tail).min(nearly.max(normal));
         let enlarged = if index == 0 { self.enlarged } else { 1.0 };
         let at = |z: f64| ((null.centre + z * null.spread) / enlarged).round().clamp(-2e9, 2e9) as i32;
         (at(-z), at(z))
@@ -245,12 +253,14 @@ fn usual(comparisons: &[Comparison], sample: &[Seen<'_>], params: &Params, simd:
             let mut whole = whole.concat();
             // Integers are sorted in half the time.
             whole.sort_unstable();
-            null(&mut whole.into_iter().map(f64::from).chain(enlarged.concat()).collect::<Vec<f64>>())
+            let mut all: Vec<f64> = whole.into_iter().map(f64::from).chain(enlarged.concat()).collect();
+            let null = null(&mut all);
+            (null, null.tail(&all))
         };
-        let whole = products(false);
+        let (whole, tail) = products(false);
         let larger =
             if kind == Kind::Plain { larger(whole.spread, &few, comparison, (params, simd)) } else { 1.0 };
-        let usual = Usual { whole, fresh: products(true), larger };
+        let usual = Usual { whole, fresh: products(true).0, tail, larger };
         known.push((kind, usual));
         usual
     };

@@ -2,8 +2,7 @@
 //! tick counts twice, however much windows overlap) and old evidence fades. Only pairs that a window found
 //! remarkable are kept, which selects upward: so what counts is what came after a pair was admitted.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,19 +115,19 @@ impl Record {
 /// that have nothing to do with each other look like: hops are not quite independent.
 #[derive(Clone, Debug)]
 pub struct Ledger<K> {
-    /// The pairs that were admitted.
-    pub records: HashMap<K, Record>,
+    /// The pairs that were admitted, each once.
+    pub records: Vec<(K, Record)>,
     /// Those that were not chosen.
     pub controls: BTreeMap<K, Record>,
 }
 
-impl<K: Ord + Hash> Default for Ledger<K> {
+impl<K: Ord> Default for Ledger<K> {
     fn default() -> Self {
-        Ledger { records: HashMap::new(), controls: BTreeMap::new() }
+        Ledger { records: vec![], controls: BTreeMap::new() }
     }
 }
 
-impl<K: Ord + Hash> Ledger<K> {
+impl<K: Ord> Ledger<K> {
     /// Whether no hop was added yet: the first look.
     pub fn is_new(&self) -> bool {
         self.controls.is_empty()

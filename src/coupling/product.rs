@@ -1,8 +1,12 @@
-//! The work horse of the coupling engine: the dot products of all pairs of many vectors of `i8`, exact, and
-//! of these only the remarkable ones. Integers: the same pairs in the same order at every vector level.
+//! The work horse of the coupling engine: the dot products of all pairs of many vectors, and of these only the
+//! remarkable ones. Integers: the same pairs in the same order at every vector level.
 //!
-//! `vpdpbusd` multiplies unsigned by signed bytes, so the columns of a tile are kept as value + 128:
-//! `sum(l * (r + 128)) = l.r + 128 * sum(l)`, and what is too much is taken off where a sum starts.
+//! To find the remarkable pairs among all the values are taken in steps of [`COARSE`]: of such small ones AVX2 multiplies
+//! twice as many as of 8 bits, and what is rounded off is 1 % of the variance of values that spread 17. What is found is
+//! then judged by [`dot`], which is exact.
+//!
+//! `vpdpbusd` and `vpmaddubsw` multiply unsigned by signed bytes, so the columns of a tile are kept as value + 21:
+//! `sum(l * (r + 21)) = l.r + 21 * sum(l)`, and what is too much is taken off where a sum starts.
 
 mod pair;
 mod tile;
@@ -12,20 +16,23 @@ mod tests;
 use std::ops::Range;
 
 use crate::simd::Simd;
-pub use pair::dot;
-use tile::{COLUMNS, ROWS, Rows, Step, Tile, Wanted};
+pub use pair::{dot, upper};
+use tile::{COLUMNS, OFFSET, ROWS, Rows, Step, Tile, Wanted};
 
 /// The most values in a vector: the largest sum, of -128 * -128, 2^14, at each place, is then below 2^31.
 pub const MAX_LEN: usize = (1 << 17) - 1;
 
+/// [`products`] takes values in steps of this.
+pub const COARSE: i32 = 6;
+
 /// Steps that are done before the next tile is: 18 KiB of a panel, which stay in the first level cache (32 KiB
-/// or more) for the six tiles of a left panel.
+/// or more) for the eight tiles of a left panel.
 const CHUNK: usize = 96;
 /// Panels that a left panel meets together. Their chunks and tiles stay in the second level cache (1 MiB or
 /// more): 360 KiB and 190 KiB.
 const BLOCK: usize = 20;
 
-/// Vectors of one length, packed for [`products`]: one byte a value, rounded up to 4 values and 48 vectors,
+/// Vectors of one length, in steps of [`COARSE`], packed for [`products`]: one byte a value, rounded up to 4 values and 48 vectors,
 /// and 4 bytes a vector.
 #[derive(Clone, Debug)]
 pub struct Vectors {
@@ -47,6 +54,7 @@ impl Vectors {
         assert!(len <= MAX_LEN, "sums of {len} products may not fit 32 bits");
         // At least one, so that vectors without values have their products, 0, as others do.
         let (steps, mut panels, mut sums) = (len.div_ceil(4).max(1), Vec::new(), Vec::new());
+        let mut values = Vec::with_capacity(len + 3);
         let vectors = vectors.into_iter();
         panels.reserve_exact(vectors.size_hint().0.div_ceil(COLUMNS) * steps);
         for vector in vectors {
@@ -56,16 +64,15 @@ impl Vectors {
                 panels.resize(panels.len() + steps, Step::ZERO);
             }
             let (panel, column) = (&mut panels[row / COLUMNS * steps..], row % COLUMNS);
-            let packed = |values: [i8; 4]| u32::from_ne_bytes(values.map(|value| value as u8)) ^ 0x8080_8080;
-            let (whole, rest) = vector.as_chunks::<4>();
-            let places = panel.iter_mut().map(|step| &mut step.0[column]);
-            let last = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0));
-            let values = whole.iter().copied().chain((!rest.is_empty()).then_some(last));
-            places.zip(values).for_each(|(place, values)| *place = packed(values).to_ne_bytes());
-            // Up to 128 values of -128 are an `i16`.
-            let parts =
-                vector.chunks(128).map(|part| part.iter().map(|&value| i16::from(value)).sum::<i16>());
+            values.clear();
+            values.extend(vector.iter().copied().map(coarse));
+            // Up to 1,024 values of 21 are an `i16`.
+            let parts = values.chunks(1024).map(|part| part.iter().map(|&v| i16::from(v)).sum::<i16>());
             sums.push(parts.map(i32::from).sum());
+            values.resize(len.next_multiple_of(4), 0);
+            for (step, values) in panel.iter_mut().zip(values.as_chunks::<4>().0) {
+                step.0[column] = values.map(|value| (value + OFFSET) as u8);
+            }
         }
         Vectors { steps, panels, sums }
     }
@@ -81,6 +88,12 @@ impl Vectors {
     }
 }
 
+/// A value in steps of [`COARSE`], rounded: at most `MOST`, whatever its sign.
+pub fn coarse(value: i8) -> i8 {
+    let (value, half) = (i16::from(value), COARSE as i16 / 2);
+    ((value + half * value.signum()) / COARSE as i16) as i8
+}
+
 /// Which pairs of a vector `i` on the left and a vector `j` on the right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pairs {
@@ -90,7 +103,7 @@ pub enum Pairs {
     All,
 }
 
-/// Which products are remarkable: those below `low` and those above `high`.
+/// Which products, of values in steps of [`COARSE`], are remarkable: those below `low` and those above `high`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Beyond {
     /// The least that is not.
@@ -123,22 +136,14 @@ pub fn products(
         #[cfg(target_arch = "x86_64")]
         Simd::Vnni => {
             // SAFETY: `Simd` names a level only where the machine has it.
-            job.run(
-                tile::signed,
-                |rows, columns, wanted, to| unsafe { tile::vnni(rows, columns, wanted, to) },
-                emit,
-            )
+            job.run(|rows, columns, wanted, to| unsafe { tile::vnni(rows, columns, wanted, to) }, emit)
         }
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 | Simd::Avx512 => {
             // SAFETY: as above.
-            job.run(
-                tile::paired,
-                |rows, columns, wanted, to| unsafe { tile::avx2(rows, columns, wanted, to) },
-                emit,
-            )
+            job.run(|rows, columns, wanted, to| unsafe { tile::avx2(rows, columns, wanted, to) }, emit)
         }
-        _ => job.run(tile::paired, tile::portable, emit),
+        _ => job.run(tile::portable, emit),
     }
 }
 
@@ -151,11 +156,9 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Goes through the tiles: blocks of right panels, left panels, chunks, right panels, groups of rows.
-    /// `unpack` makes of 4 packed values what `product` wants of its rows.
-    fn run<T>(
+    fn run(
         &self,
-        unpack: impl Fn([u8; 4]) -> [T; 4],
-        product: impl Fn(&[Rows<T>], &[Step], &Wanted, &mut Tile),
+        product: impl Fn(&[Rows], &[Step], &Wanted, &mut Tile),
         mut emit: impl FnMut(usize, usize, i32),
     ) {
         let (mut tiles, mut rows) = (Vec::new(), Vec::new());
@@ -170,7 +173,7 @@ impl Job<'_> {
                 tiles.resize(places.len(), Tile::default());
                 for start in (0..steps).step_by(chunk) {
                     let part = start..steps.min(start + chunk);
-                    self.gather(first, part.clone(), &unpack, &mut rows);
+                    self.gather(first, part.clone(), &mut rows);
                     for (&(i, j), tile) in places.iter().zip(&mut tiles) {
                         let rows = &rows[(i - first) / ROWS * part.len()..][..part.len()];
                         let wanted = self.wanted(i, start == 0);
@@ -196,7 +199,7 @@ impl Job<'_> {
     fn wanted(&self, i: usize, first: bool) -> Wanted {
         let Beyond { low, high } = self.beyond;
         let sum = |i: usize| self.left.sums.get(i).copied().unwrap_or(0);
-        let start = || std::array::from_fn(|row| (-128 * sum(i + row)).wrapping_sub(low));
+        let start = || std::array::from_fn(|row| (-i32::from(OFFSET) * sum(i + row)).wrapping_sub(low));
         // Every i32 would be 2^32 wide; that i32::MAX then counts as remarkable is no harm: no product is.
         let width = (i64::from(high) - i64::from(low) + 1).clamp(0, i64::from(u32::MAX)) as u32;
         Wanted { start: first.then(start), width }
@@ -219,17 +222,11 @@ impl Job<'_> {
     }
 
     /// Lays out a part of the left rows from `first` as the rows of tiles, one tile after the other.
-    fn gather<T>(
-        &self,
-        first: usize,
-        part: Range<usize>,
-        unpack: impl Fn([u8; 4]) -> [T; 4],
-        to: &mut Vec<Rows<T>>,
-    ) {
+    fn gather(&self, first: usize, part: Range<usize>, to: &mut Vec<Rows>) {
         to.clear();
-        for i in (first..self.left.rows().min(first + COLUMNS)).step_by(ROWS) {
-            let steps = self.left.panel(i)[part.clone()].iter();
-            to.extend(steps.map(|s| Rows(std::array::from_fn(|row| unpack(s.0[i % COLUMNS + row])))));
+        for tile in 0..(self.left.rows() - first).min(COLUMNS).div_ceil(ROWS) {
+            let steps = self.left.panel(first)[part.clone()].iter();
+            to.extend(steps.map(|step| Rows(step.0.as_chunks::<ROWS>().0[tile].map(tile::signed))));
         }
     }
 }

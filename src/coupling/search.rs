@@ -1,9 +1,10 @@
 //! Which of all pairs are worth judging: every pair is multiplied, at the same moment with all scales and at lags
-//! with the scales that can afford it, and the remarkable ones are kept.
+//! with the scales that can afford it, values rounded, and the remarkable ones are kept. What is significant is far more than
+//! remarkable: what is rounded off is no reason to overlook it.
 
 use super::compare::{Comparison, Nulls};
 use super::params::Params;
-use super::product::{self, Beyond, Pairs, Vectors};
+use super::product::{self, Beyond, COARSE, Pairs, Vectors};
 use crate::simd::Simd;
 
 /// A park of so few VMs has all its pairs judged: 8,128.
@@ -44,7 +45,7 @@ pub fn candidates(
         let left_whole = cut(block.left, whole.clone(), &whole);
         let right_whole = (!within).then(|| cut(right, whole.clone(), &whole));
         for (index, comparison) in alike {
-            let (low, high) = nulls.beyond(*index, IN_VAIN * vms as f64);
+            let beyond = beyond(nulls, *index, vms);
             // Who is early is multiplied whole: behind who is late there are zeros.
             let later = |range: &Range| range.start + comparison.bins()..range.end;
             let late = |vectors| cut(vectors, later(&whole), &whole);
@@ -56,7 +57,6 @@ pub fn candidates(
                 }
             };
             let pairs = if within && comparison.lag_ms == 0 { Pairs::Upper } else { Pairs::All };
-            let beyond = Beyond { low, high };
             match comparison.lag_ms {
                 0 => product::products(simd, (early_left, early_right), pairs, beyond, emit),
                 1.. => product::products(simd, (early_left, &late(right)), pairs, beyond, emit),
@@ -67,6 +67,12 @@ pub fn candidates(
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// What is remarkable in the comparison with this index.
+fn beyond(nulls: &Nulls, index: usize, vms: usize) -> Beyond {
+    let (low, high) = nulls.beyond(index, IN_VAIN * vms as f64);
+    Beyond { low: low / COARSE.pow(2), high: high / COARSE.pow(2) }
 }
 
 type Range = std::ops::Range<usize>;
@@ -84,11 +90,13 @@ mod tests {
     /// Every comparison, of every pair either way round.
     fn naive(vectors: &[&[i8]], vms: usize, nulls: &Nulls, params: &Params) -> Vec<(u32, u32)> {
         let comparisons: Vec<_> = nulls.comparisons().enumerate().filter(|(_, c)| c.searched()).collect();
+        let coarse: Vec<Vec<i8>> =
+            vectors.iter().map(|vector| vector.iter().map(|x| product::coarse(*x)).collect()).collect();
         let remarkable = |i: usize, j: usize| {
             comparisons.iter().any(|(index, comparison)| {
-                let (low, high) = nulls.beyond(*index, IN_VAIN * vms as f64);
+                let Beyond { low, high } = beyond(nulls, *index, vms);
                 !(low..=high).contains(&comparison.product(
-                    (Seen::fine(vectors[i]), Seen::fine(vectors[j])),
+                    (Seen::fine(&coarse[i]), Seen::fine(&coarse[j])),
                     params,
                     false,
                     Simd::Portable,

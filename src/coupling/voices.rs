@@ -12,7 +12,7 @@ use super::compare;
 use super::moments::{Moments, Sums};
 use super::null::Null;
 use super::params::Params;
-use super::product::{self, Beyond, Pairs, Vectors};
+use super::product;
 use super::seen::Seen;
 use super::vector;
 use crate::simd::Simd;
@@ -66,12 +66,11 @@ impl Links {
         let vector = |(voter, vote): (&Voter<'_>, &u32)| {
             vector::vector((voter.scores.values, *vote), &moments, voter.host, params)
         };
-        let packed = Vectors::new(voters.iter().zip(votes).map(vector), params.values());
+        let vectors: Vec<Vec<i8>> = voters.iter().zip(votes).map(vector).collect();
         let vms = voters.len();
         let (mut all, mut z) = (vec![], vec![0.0; vms * vms]);
-        let whatever = Beyond { low: i32::MAX, high: i32::MAX };
         let enlarged = |i: usize, j: usize| voters[i].scores.enlarged(&voters[j].scores, params);
-        product::products(simd, (&packed, &packed), Pairs::Upper, whatever, |i, j, product| {
+        product::upper(simd, (&vectors, &vectors), |i, j, product| {
             let by = enlarged(i, j);
             z[i * vms + j] = f64::from(product) * by;
             all.extend((by > 0.0).then_some(z[i * vms + j]));

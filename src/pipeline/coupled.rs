@@ -17,7 +17,7 @@ use timely::dataflow::operators::vec::Map;
 use super::Plan;
 use super::flow::{Judged, Named, Proposal};
 use super::kept::Change;
-use super::operators::{Out, Records, Timed, apart, per_window};
+use super::operators::{Out, Records, Timed, apart, per_window, split};
 use super::pairs::PairProposal;
 use super::watch::Sight;
 use crate::coupling::moments::Sums;
@@ -108,13 +108,9 @@ pub fn propose<'s>(
 ) -> Proposed<'s> {
     let workers = judged.scope().peers() as u64;
     let compared = pairs(vectors(scored, plan, params, workers), plan, params, workers);
-    let found = compared.clone().flat_map(|(compared, pane)| match compared {
-        Compared::Found(found) => Some((found, pane)),
-        Compared::Recorded(_) => None,
-    });
-    let recorded = compared.flat_map(|(compared, pane)| match compared {
-        Compared::Recorded(recorded) => Some((recorded, pane)),
-        Compared::Found(_) => None,
+    let (found, recorded) = split(compared, |compared| match compared {
+        Compared::Found(found) => Ok(found),
+        Compared::Recorded(recorded) => Err(recorded),
     });
     let kept = recorded::changes(recorded, plan);
     let gathered = judged
@@ -133,13 +129,9 @@ pub fn propose<'s>(
         },
     );
     let (proposed, named) = apart(proposed);
-    let vms = proposed.clone().flat_map(|(proposal, pane)| match proposal {
-        Decided::Of(vm) => Some((vm, pane)),
-        Decided::OfPair(_) => None,
-    });
-    let pairs = proposed.flat_map(|(proposal, pane)| match proposal {
-        Decided::OfPair(pair) => Some((pair, pane)),
-        Decided::Of(_) => None,
+    let (vms, pairs) = split(proposed, |decided| match decided {
+        Decided::Of(vm) => Ok(vm),
+        Decided::OfPair(pair) => Err(pair),
     });
     (vms, pairs, kept.concat(named))
 }

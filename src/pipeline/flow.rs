@@ -19,7 +19,7 @@ use super::clustered;
 use super::coupled;
 use super::ignored::without_ignored;
 use super::kept::{Change, Keeper, Kept, of_names};
-use super::operators::{Out, Records, Timed, apart, per_window};
+use super::operators::{Out, Records, Timed, apart, per_window, split};
 use super::pairs::held_pairs;
 use super::windows::{Said, windows};
 use super::{Message, Method, Plan, Summary, Window};
@@ -71,11 +71,18 @@ pub fn build(
 ) {
     let said = windows(scope.input_from(&mut inputs.samples), plan);
     let notes = scope.input_from(&mut inputs.notes);
-    let judged = said.clone().flat_map(|(said, pane)| match said {
-        Said::Judged(judged) => Some((judged, pane)),
+    let (scored, said) = split(said, |said| match said {
+        Said::Scored(scored) => Ok(scored),
+        said => Err(said),
+    });
+    let (judged, refused) = split(said, |said| match said {
+        Said::Judged(judged) => Ok(judged),
+        said => Err(said),
+    });
+    let refused = refused.flat_map(|(said, pane)| match said {
+        Said::Refused(letter) => Some((Reported::Note(Note::Refused(letter)), pane)),
         _ => None,
     });
-    let refused = refused(said.clone());
     let judged = without_ignored(judged, notes.clone(), plan);
     let (proposed, pairs, named) = match &plan.method {
         Method::Kmeans { cluster, .. } => {
@@ -83,10 +90,6 @@ pub fn build(
             (proposed, None, named)
         }
         Method::Coupling(params) => {
-            let scored = said.flat_map(|(said, pane)| match said {
-                Said::Scored(scored) => Some((scored, pane)),
-                _ => None,
-            });
             let (proposed, pairs, kept) = coupled::propose(judged, scored, plan, params);
             let (pairs, held) = apart(held_pairs(pairs, plan));
             (proposed, Some(pairs), kept.concat(held))
@@ -129,14 +132,6 @@ pub fn build(
     });
     let notes = notes.concat(refused);
     report(changes.concat(summaries).concat(kept).concat(notes), plan, sender).probe_with(probe);
-}
-
-/// What windows refused, on the way to the report.
-fn refused<'s>(said: Records<'s, Timed<Said>>) -> Records<'s, Timed<Reported>> {
-    said.flat_map(|(said, pane)| match said {
-        Said::Refused(letter) => Some((Reported::Note(Note::Refused(letter)), pane)),
-        _ => None,
-    })
 }
 
 /// What a worker's windows say, on the way to the ensembles.

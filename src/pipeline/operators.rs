@@ -7,8 +7,8 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::core::OkErr;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::vec::Map;
 
 use super::kept::Change;
 
@@ -63,18 +63,24 @@ pub enum Out<D> {
 }
 
 /// What was said and what is to be kept, apart.
-pub fn apart<'s, D: Clone + 'static>(
+pub fn apart<'s, D: 'static>(
     out: Records<'s, Timed<Out<D>>>,
 ) -> (Records<'s, Timed<D>>, Records<'s, Timed<Change>>) {
-    let said = out.clone().flat_map(|(out, pane)| match out {
-        Out::Said(said) => Some((said, pane)),
-        Out::Kept(_) => None,
-    });
-    let kept = out.flat_map(|(out, pane)| match out {
-        Out::Said(_) => None,
-        Out::Kept(change) => Some((change, pane)),
-    });
-    (said, kept)
+    split(out, |out| match out {
+        Out::Said(said) => Ok(said),
+        Out::Kept(change) => Err(change),
+    })
+}
+
+/// Two kinds of records, apart.
+pub fn split<'s, D: 'static, A: 'static, B: 'static>(
+    records: Records<'s, Timed<D>>,
+    kind: impl Fn(D) -> Result<A, B> + 'static,
+) -> (Records<'s, Timed<A>>, Records<'s, Timed<B>>) {
+    records.ok_err(move |(record, pane)| match kind(record) {
+        Ok(one) => Ok((one, pane)),
+        Err(other) => Err((other, pane)),
+    })
 }
 
 /// What a stage with a memory does.

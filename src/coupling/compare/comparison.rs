@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::coupling::params::{Params, Scale};
-use crate::coupling::product::{self, Beyond, Pairs, Vectors};
+use crate::coupling::product;
 use crate::coupling::seen::Seen;
 use crate::simd::Simd;
 
@@ -95,23 +95,19 @@ impl Comparison {
         simd: Simd,
     ) -> (Vec<i32>, Vec<f64>) {
         let parts: Vec<_> = self.parts(params, fresh).collect();
-        let len = parts.iter().map(|(x, _)| x.len()).sum();
-        let side = |ranges: Vec<&Range<usize>>| {
-            let cut = |one: &Seen<'_>| -> Vec<i8> {
+        let side = |ranges: Vec<&Range<usize>>| -> Vec<Vec<i8>> {
+            let cut = |one: &Seen<'_>| {
                 ranges.iter().flat_map(|range| &one.values[(*range).clone()]).copied().collect()
             };
-            Vectors::new(of.iter().map(cut), len)
+            of.iter().map(cut).collect()
         };
         let (a, b) =
             (side(parts.iter().map(|(x, _)| x).collect()), side(parts.iter().map(|(_, y)| y).collect()));
         let (mut products, mut enlarged) = (vec![], vec![]);
-        let any = Beyond { low: 0, high: -1 };
-        product::products(simd, (&a, &b), Pairs::Upper, any, |i, j, product| {
-            match self.enlarged((of[i], of[j]), params) {
-                1.0 => products.push(product),
-                0.0 => {}
-                by => enlarged.push(f64::from(product) * by),
-            }
+        product::upper(simd, (&a, &b), |i, j, product| match self.enlarged((of[i], of[j]), params) {
+            1.0 => products.push(product),
+            0.0 => {}
+            by => enlarged.push(f64::from(product) * by),
         });
         (products, enlarged)
     }

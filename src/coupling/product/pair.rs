@@ -1,4 +1,4 @@
-//! One pair of vectors: their product.
+//! One pair of vectors: their exact product.
 
 use crate::simd::Simd;
 
@@ -12,6 +12,19 @@ pub fn dot(simd: Simd, a: &[i8], b: &[i8]) -> i32 {
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => unsafe { dot_avx2(a, b) },
         _ => dot_body(a, b),
+    }
+}
+
+/// Hands `emit(i, j, product)` each pair of a vector `i` of `left` and a later vector `j` of `right`, in order.
+pub fn upper(
+    simd: Simd,
+    (left, right): (&[impl AsRef<[i8]>], &[impl AsRef<[i8]>]),
+    mut emit: impl FnMut(usize, usize, i32),
+) {
+    for (i, a) in left.iter().enumerate() {
+        for (j, b) in right.iter().enumerate().skip(i + 1) {
+            emit(i, j, dot(simd, a.as_ref(), b.as_ref()));
+        }
     }
 }
 

@@ -1,38 +1,40 @@
-//! The products of 8 rows and 48 columns at a time, in registers, and which of them are remarkable.
+//! The products of 6 rows and 48 columns at a time, in registers, and which of them are remarkable.
 //!
-//! `vpdpbusd` adds four products to a 32-bit lane: 24 sums of 16 lanes, 3 of columns and a row are 28 of the
-//! 32 registers that AVX-512 has. All sums wrap: only the last, without what was added to it, has to fit.
+//! `vpdpbusd` adds four products to a 32-bit lane: 18 sums of 16 lanes, 3 of columns and a row are 22 of the
+//! 32 registers that AVX-512 has. AVX2's `vpmaddubsw` adds two to a 16-bit lane: of values of up to 21 it
+//! holds 36, so only every eighteenth time they are widened. All sums wrap: only the last, without what was added to it, has to fit.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 /// Rows in a tile.
-pub const ROWS: usize = 8;
+pub const ROWS: usize = 6;
 /// Columns in a tile, and vectors in a panel.
 pub const COLUMNS: usize = 48;
+/// The largest value, and the smallest but for its sign.
+pub const MOST: i8 = 21;
+/// Added to the values of columns, which are then unsigned.
+pub const OFFSET: i8 = MOST;
+/// Steps whose products a 16-bit lane holds, two of each.
+#[cfg(target_arch = "x86_64")]
+const NARROW: usize = i16::MAX as usize / (2 * 2 * MOST as usize * MOST as usize);
 
-/// Four values of each of the columns, as value + 128.
+/// Four values of each of the columns, as value + [`OFFSET`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Step(pub [[u8; 4]; COLUMNS]);
 
 impl Step {
     /// All zeros.
-    pub const ZERO: Step = Step([[0x80; 4]; COLUMNS]);
+    pub const ZERO: Step = Step([[OFFSET as u8; 4]; COLUMNS]);
 }
 
 /// The same four values of each of the rows.
-pub struct Rows<T>(pub [[T; 4]; ROWS]);
+pub struct Rows(pub [[i8; 4]; ROWS]);
 
 /// Four values as they are.
 pub fn signed(packed: [u8; 4]) -> [i8; 4] {
-    packed.map(|x| (x ^ 0x80) as i8)
-}
-
-/// Four values, first those of even place: AVX2 gets at every other byte of the columns by a mask and a shift.
-pub fn paired(packed: [u8; 4]) -> [i16; 4] {
-    let [a, b, c, d] = signed(packed).map(i16::from);
-    [a, c, b, d]
+    packed.map(|x| x as i8 - OFFSET)
 }
 
 /// What is found.
@@ -51,7 +53,7 @@ impl Default for Tile {
     }
 }
 
-/// What is looked for, so that one unsigned comparison says it: sums start at what is to be taken off, 128 *
+/// What is looked for, so that one unsigned comparison says it: sums start at what is to be taken off, `OFFSET` *
 /// sum(row) and the least that is not remarkable, and are remarkable when at least `width` in the end.
 pub struct Wanted {
     /// Where the sums of each row start; `None` where they go on.
@@ -61,11 +63,11 @@ pub struct Wanted {
 }
 
 /// In plain Rust.
-pub fn portable(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
+pub fn portable(rows: &[Rows], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
     for i in 0..ROWS {
         let mut sums = wanted.start.map_or(to.sums[i], |start| [start[i]; COLUMNS]);
         for (row, step) in rows.iter().zip(columns) {
-            let [a, c, b, d] = row.0[i].map(i32::from);
+            let [a, b, c, d] = row.0[i].map(i32::from);
             for (sum, column) in sums.iter_mut().zip(&step.0) {
                 let [e, f, g, h] = column.map(i32::from);
                 *sum = sum.wrapping_add(a * e + b * f + c * g + d * h);
@@ -76,64 +78,59 @@ pub fn portable(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut 
     }
 }
 
-/// With AVX2: 4 rows and 16 columns at a time, 8 of 16 registers; bytes widened to 16 bits, `vpmaddwd`.
+/// With AVX2: 16 columns at a time. 12 sums, 2 of columns, a row and a product are its 16 registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-pub fn avx2(rows: &[Rows<i16>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
+pub fn avx2(rows: &[Rows], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
+    if let Some(start) = wanted.start {
+        to.sums.iter_mut().zip(start).for_each(|(sums, start)| sums.fill(start));
+    }
     to.hits = [0; ROWS];
-    for i in (0..ROWS).step_by(4) {
-        for j in (0..COLUMNS).step_by(16) {
-            avx2_part(rows, columns, (i, j), wanted, to);
+    for j in (0..COLUMNS).step_by(16) {
+        rows.chunks(NARROW).zip(columns.chunks(NARROW)).for_each(|part| avx2_part(part, j, to));
+    }
+    let width = _mm256_set1_epi32(wanted.width as i32);
+    for (sums, hits) in to.sums.iter().zip(&mut to.hits) {
+        for (j, sums) in sums.as_chunks::<8>().0.iter().enumerate() {
+            // SAFETY: 8 sums of 4 bytes are 32 bytes, which need not be aligned.
+            let sums = unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) };
+            let hit = _mm256_cmpeq_epi32(_mm256_max_epu32(sums, width), sums);
+            *hits |= (_mm256_movemask_ps(_mm256_castsi256_ps(hit)) as u64) << (8 * j);
         }
     }
 }
 
+/// Adds the products of at most `NARROW` steps, of the columns from `j` on.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn avx2_part(rows: &[Rows<i16>], columns: &[Step], at: (usize, usize), wanted: &Wanted, to: &mut Tile) {
-    let even = _mm256_set1_epi16(0xff);
-    let place = |i: usize, to: &mut Tile| to.sums[at.0 + i][at.1..][..16].as_mut_ptr().cast::<[__m256i; 2]>();
-    let mut sums: [[__m256i; 2]; 4] = std::array::from_fn(|i| match wanted.start {
-        Some(start) => [_mm256_set1_epi32(start[at.0 + i]); 2],
-        // SAFETY: 16 sums of 4 bytes are 64 bytes, which need not be aligned.
-        None => unsafe { place(i, to).read_unaligned() },
-    });
+#[inline]
+fn avx2_part((rows, columns): (&[Rows], &[Step]), j: usize, to: &mut Tile) {
+    let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
     for (row, step) in rows.iter().zip(columns) {
-        let from = step.0[at.1..][..16].as_ptr().cast::<__m256i>();
-        // SAFETY: 16 columns of 4 bytes are 64 bytes.
-        let b = unsafe { [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))] };
-        let pairs = b.map(|b| [_mm256_and_si256(b, even), _mm256_srli_epi16(b, 8)]);
-        for (sums, a) in sums.iter_mut().zip(&row.0[at.0..][..4]) {
-            let a = [word(a[0], a[1]), word(a[2], a[3])].map(|x| _mm256_set1_epi32(x));
-            for (sum, b) in sums.iter_mut().zip(pairs) {
-                let both = _mm256_add_epi32(_mm256_madd_epi16(a[0], b[0]), _mm256_madd_epi16(a[1], b[1]));
-                *sum = _mm256_add_epi32(*sum, both);
+        let from = step.0[j..][..16].as_ptr().cast::<__m256i>();
+        // SAFETY: 16 columns of 4 bytes are twice 32 bytes.
+        let b: [__m256i; 2] = std::array::from_fn(|j| unsafe { _mm256_loadu_si256(from.add(j)) });
+        for (sums, a) in sums.iter_mut().zip(&row.0) {
+            let a = _mm256_set1_epi32(i32::from_ne_bytes(a.map(|x| x as u8)));
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(b, a));
             }
         }
     }
-    let width = _mm256_set1_epi32(wanted.width as i32);
-    for (i, sums) in sums.into_iter().enumerate() {
-        for (half, sum) in sums.into_iter().enumerate() {
-            let hit = _mm256_cmpeq_epi32(_mm256_max_epu32(sum, width), sum);
-            let hits = _mm256_movemask_ps(_mm256_castsi256_ps(hit)) as u64;
-            to.hits[at.0 + i] |= hits << (at.1 + half * 8);
+    for (row, sums) in to.sums.iter_mut().zip(sums) {
+        for (to, sum) in row[j..][..16].as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+            let sum = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+            let to = to.as_mut_ptr().cast::<__m256i>();
+            // SAFETY: 8 sums of 4 bytes are 32 bytes, which need not be aligned.
+            unsafe { _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), sum)) };
         }
-        // SAFETY: as above.
-        unsafe { place(i, to).write_unaligned(sums) };
     }
-}
-
-/// Two values as they lie in memory.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn word(a: i16, b: i16) -> i32 {
-    i32::from(a as u16) | i32::from(b) << 16
 }
 
 /// With AVX-512 VNNI, all at once.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub fn vnni(rows: &[Rows<i8>], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
+pub fn vnni(rows: &[Rows], columns: &[Step], wanted: &Wanted, to: &mut Tile) {
     // 48 sums of 4 bytes are 3 times 64 bytes.
     let place = to.sums.as_mut_ptr().cast::<[__m512i; 3]>();
     let mut sums: [[__m512i; 3]; ROWS] = std::array::from_fn(|i| match wanted.start {

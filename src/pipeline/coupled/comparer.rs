@@ -50,7 +50,6 @@ impl Comparer {
     }
 
     /// What is to be kept of it; the controls are the same for all workers.
-    #[expect(clippy::disallowed_methods, reason = "what is kept is sorted when it is written")]
     pub fn recorded(&self) -> impl Iterator<Item = Recorded> + '_ {
         let records = self.ledger.records.iter();
         let records = records.map(|((a, b), record)| Recorded::Evidence(a.clone(), b.clone(), *record));
@@ -73,21 +72,23 @@ impl Comparer {
         let candidates = self.candidates(weighed, vms, &nulls);
         let window = Window { weighed, null: self.ledger.null(), nulls, first };
         self.show(pane, &window, &sample);
-        let mut before = std::mem::take(&mut self.ledger.records);
+        let before = std::mem::take(&mut self.ledger.records);
         let positions: HashMap<&VmId, u32> = weighed.iter().map(|one| &one.vm).zip(0..).collect();
-        let position = |vm| positions.get(vm).copied();
-        let mut pairs = candidates.clone();
-        pairs.extend(before.keys().filter_map(|(a, b)| Some((position(a)?, position(b)?))));
-        pairs.sort_unstable();
-        pairs.dedup();
+        let position = |vm: &VmId| positions.get(vm).copied();
+        let recorded = before.into_iter().filter_map(|((a, b), record)| {
+            let pair = (position(&a)?, position(&b)?);
+            Some((pair, Some(record)))
+        });
+        let mut pairs: Vec<_> = candidates.iter().map(|pair| (*pair, None)).chain(recorded).collect();
+        pairs.sort_unstable_by_key(|(pair, record)| (*pair, record.is_none()));
+        pairs.dedup_by_key(|(pair, _)| *pair);
         let mut found = vec![];
-        for (i, j) in pairs {
+        for ((i, j), record) in pairs {
             let (a, b) = (&weighed[i as usize], &weighed[j as usize]);
-            let key = (a.vm.clone(), b.vm.clone());
-            let known = self.judge(&window, (a, b), before.remove(&key));
+            let known = self.judge(&window, (a, b), record);
             let evident = known.record.beyond(&window.null).abs() > WORTH_KEEPING;
             if evident || candidates.binary_search(&(i, j)).is_ok() {
-                self.ledger.records.insert(key, known.record);
+                self.ledger.records.push(((a.vm.clone(), b.vm.clone()), known.record));
             }
             found.push(known.found);
         }
@@ -99,7 +100,8 @@ impl Comparer {
         let Some(watch) = &self.plan.watch else { return };
         let Some((i, j)) = watch.find(window.weighed.iter().map(|one| &one.vm)) else { return };
         let (a, b) = (&window.weighed[i], &window.weighed[j]);
-        let before = self.ledger.records.get(&(a.vm.clone(), b.vm.clone())).copied();
+        let of = |(one, other): &(VmId, VmId)| *one == a.vm && *other == b.vm;
+        let before = self.ledger.records.iter().find(|(pair, _)| of(pair)).map(|(_, record)| *record);
         let known = self.judge(window, (a, b), before);
         let pair = Pair {
             vectors: [a.vector.clone(), b.vector.clone()],
