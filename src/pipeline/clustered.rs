@@ -16,12 +16,11 @@ use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, ConnectLoop, Feedback};
 use timely::scheduling::SyncActivator;
 
 use super::flow::{Collated, Judged, Named, Proposal, collate};
-use super::operators::{Out, Records, Timed, per_window};
+use super::operators::{Out, Records, Timed, per_window, split};
 use super::{Clusters, Plan};
 use crate::cluster::{self, Clustering, Hands, Names, Params, Points, Question, Share};
 use crate::dependencies::{Ensemble, Verdict};
@@ -105,15 +104,12 @@ fn divided<'s>(
             }
         },
     );
-    let told = said.clone().flat_map(|(said, pane)| match said {
-        Said::Told(to, told) => Some(((to, told), pane)),
-        Said::Proposed(_) => None,
+    let (told, proposed) = split(said, |said| match said {
+        Said::Told(to, told) => Ok((to, told)),
+        Said::Proposed(proposed) => Err(proposed),
     });
     answered(told, simd).connect_loop(round);
-    said.flat_map(|(said, pane)| match said {
-        Said::Told(..) => None,
-        Said::Proposed(proposed) => Some((proposed, pane)),
-    })
+    proposed
 }
 
 /// The answers of this worker.

@@ -19,9 +19,9 @@ use super::clustered;
 use super::coupled;
 use super::ignored::without_ignored;
 use super::kept::{Change, Keeper, Kept, of_names};
-use super::operators::{Out, Records, Timed, apart, per_window, split};
+use super::operators::{Out, Records, Timed, apart, per_window};
 use super::pairs::held_pairs;
-use super::windows::{Said, windows};
+use super::windows::windows;
 use super::{Message, Method, Plan, Summary, Window};
 use crate::cluster::Names;
 use crate::dependencies::{Ensemble, Fact, Held, Verdict};
@@ -69,20 +69,8 @@ pub fn build(
     sender: Option<SyncSender<Message>>,
     probe: &Probe<u64>,
 ) {
-    let said = windows(scope.input_from(&mut inputs.samples), plan);
+    let (judged, scored, refused) = windows(scope.input_from(&mut inputs.samples), plan);
     let notes = scope.input_from(&mut inputs.notes);
-    let (scored, said) = split(said, |said| match said {
-        Said::Scored(scored) => Ok(scored),
-        said => Err(said),
-    });
-    let (judged, refused) = split(said, |said| match said {
-        Said::Judged(judged) => Ok(judged),
-        said => Err(said),
-    });
-    let refused = refused.flat_map(|(said, pane)| match said {
-        Said::Refused(letter) => Some((Reported::Note(Note::Refused(letter)), pane)),
-        _ => None,
-    });
     let judged = without_ignored(judged, notes.clone(), plan);
     let (proposed, pairs, named) = match &plan.method {
         Method::Kmeans { cluster, .. } => {
@@ -130,6 +118,7 @@ pub fn build(
         Note::Verdict(..) | Note::Decision(..) => None,
         note => Some((Reported::Note(note), pane)),
     });
+    let refused = refused.map(|(letter, pane)| (Reported::Note(Note::Refused(letter)), pane));
     let notes = notes.concat(refused);
     report(changes.concat(summaries).concat(kept).concat(notes), plan, sender).probe_with(probe);
 }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use differential_dataflow::Hashable;
-use serde::{Deserialize, Serialize};
+use timely::dataflow::operators::vec::Map;
 
 use super::coupled::{self, Scored};
 use super::flow::Judged;
-use super::operators::{PaneStage, Records, Timed, per_pane};
+use super::operators::{PaneStage, Records, Timed, per_pane, split};
 use super::watch::Sight;
 use super::{Method, Plan};
 use crate::coupling::explain::Side;
@@ -17,8 +17,8 @@ use crate::types::{DeadLetter, Samples, Tick, VmId};
 use crate::window::{Refused, Run, Status, VmWindow};
 
 /// What a worker's windows say.
-#[derive(Clone, Serialize, Deserialize)]
-pub enum Said {
+#[derive(Clone)]
+enum Said {
     /// Of every VM.
     Judged(Judged),
     /// To the coupling engine.
@@ -28,10 +28,26 @@ pub enum Said {
     Refused(DeadLetter),
 }
 
+/// What windows say of every VM, to the coupling engine, and of what they refused.
+type Kinds<'s> = (Records<'s, Timed<Judged>>, Records<'s, Timed<Scored>>, Records<'s, Timed<DeadLetter>>);
+
 /// What the windows of samples say, pane by pane; by VM.
-pub fn windows<'s>(samples: Records<'s, Samples>, plan: &Plan) -> Records<'s, Timed<Said>> {
+pub fn windows<'s>(samples: Records<'s, Samples>, plan: &Plan) -> Kinds<'s> {
     let workers = samples.scope().peers() as u64;
-    per_pane(samples, "Windows", |run| run.vm.hashed(), Windows::new(plan, workers))
+    let said = per_pane(samples, "Windows", |run| run.vm.hashed(), Windows::new(plan, workers));
+    let (scored, said) = split(said, |said| match said {
+        Said::Scored(scored) => Ok(scored),
+        said => Err(said),
+    });
+    let (judged, said) = split(said, |said| match said {
+        Said::Judged(judged) => Ok(judged),
+        said => Err(said),
+    });
+    let refused = said.flat_map(|(said, pane)| match said {
+        Said::Refused(letter) => Some((letter, pane)),
+        Said::Judged(_) | Said::Scored(_) => None,
+    });
+    (judged, scored, refused)
 }
 
 /// One worker's VMs.
