@@ -93,15 +93,15 @@ impl Nulls {
     }
 
     /// The products, of the comparison with this index, beyond which a pair is worth judging, if about `expected` of
-    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`. What is nearly
-    /// significant is judged however much of that there is. They are as they come, not enlarged: pairs that have fewer
-    /// scales in common than others must show more.
+    /// all the pairs that have nothing to do with each other may be judged in vain; `(low, high)`. They are as
+    /// they come, not enlarged: pairs that have fewer scales in common than others must show more. What is nearly
+    /// significant is judged however much of that there is.
     pub fn beyond(&self, index: usize, expected: f64) -> (i32, i32) {
         let (comparison, Usual { whole: null, tail, .. }) = &self.comparisons[index];
         let normal =
             self.significance.exceeded_by(expected, if index == 0 { 1 } else { self.comparisons.len() });
         let nearly = self.significance.threshold() / self.discount(comparison) - NEARLY;
-        let z = (normal * tail).min(nearly.max(normal));
+        let z = (normal * tail).min(nearly).max(normal);
         let enlarged = if index == 0 { self.enlarged } else { 1.0 };
         let at = |z: f64| ((null.centre + z * null.spread) / enlarged).round().clamp(-2e9, 2e9) as i32;
         (at(-z), at(z))

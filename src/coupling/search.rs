@@ -86,6 +86,7 @@ fn cut(vectors: &[&[i8]], part: Range, whole: &Range) -> Vectors {
 mod tests {
     use super::*;
     use crate::coupling::Seen;
+    use crate::coupling::params::UNIT;
 
     /// Every comparison, of every pair either way round.
     fn naive(vectors: &[&[i8]], vms: usize, nulls: &Nulls, params: &Params) -> Vec<(u32, u32)> {
@@ -134,5 +135,43 @@ mod tests {
         parts.extend(search(left, Some(right)).into_iter().map(later((0, 25))));
         parts.sort();
         assert_eq!(parts, expected);
+    }
+
+    #[test]
+    fn what_is_significant_is_not_overlooked_for_being_rounded() {
+        // The finest of six scales has the smallest values: its standard deviation is one step of what is searched.
+        let (params, vms) = (Params::new(100, 3000, 600, 0.01).unwrap(), 150);
+        let mut state = 7u64;
+        let mut noise = || {
+            let mut uniform = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f64 / (1u64 << 24) as f64 - 0.5
+            };
+            (0..12).map(|_| uniform()).sum::<f64>()
+        };
+        let mut vectors = vec![vec![]; vms];
+        for scale in params.scales() {
+            for _ in 0..scale.values() {
+                for (pair, two) in vectors.chunks_exact_mut(2).enumerate() {
+                    // The correlation of a pair: 0, 0.004, ... 0.3.
+                    let (common, r) = (noise(), pair as f64 * 0.004);
+                    for vector in two {
+                        let value = common * r.sqrt() + noise() * (1.0 - r).sqrt();
+                        vector.push((value * UNIT * scale.factor).round().clamp(-127.0, 127.0) as i8);
+                    }
+                }
+            }
+        }
+        let all: Vec<&[i8]> = vectors.iter().map(Vec::as_slice).collect();
+        let seen: Vec<Seen<'_>> = all.iter().map(|values| Seen::fine(values)).collect();
+        let nulls = Nulls::new(&seen, vms, &params, Simd::detect());
+        let found = candidates(Block { left: &all, right: None }, vms, &nulls, &params, Simd::detect());
+        assert!(found.len() < 1_000, "{} of 11,175 are worth judging", found.len());
+        let threshold = nulls.significance().threshold();
+        let pairs = (0..vms).step_by(2).map(|i| (i, nulls.judge(seen[i], seen[i + 1], false, &params).z));
+        let significant: Vec<u32> =
+            pairs.filter(|(_, z)| z.abs() >= threshold).map(|(i, _)| i as u32).collect();
+        assert!((10..70).contains(&significant.len()), "{} are significant", significant.len());
+        significant.iter().for_each(|i| assert!(found.contains(&(*i, i + 1)), "{i}"));
     }
 }
