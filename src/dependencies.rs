@@ -97,6 +97,14 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// The VM, if this is about one.
+    pub fn vm(&self) -> Option<&VmId> {
+        match self {
+            Fact::Alive(vm) | Fact::Idle(vm) | Fact::Member(vm, _) | Fact::Ignored(vm) => Some(vm),
+            Fact::Pair(..) | Fact::Confirmed(..) => None,
+        }
+    }
+
     /// The pair that is held, if this is about one.
     pub fn pair(&self) -> Option<(&VmId, &VmId)> {
         match self {

@@ -13,7 +13,7 @@ use lwt::dependencies::{Evidence, Fact, Hysteresis, State};
 use lwt::model::{Fit, Order};
 use lwt::perturb::record::Verdict;
 use lwt::perturb::verdict::{Finding, Judgement, Open};
-use lwt::pipeline::kept::{Keeper, Kept, Last, Restored, of_state};
+use lwt::pipeline::kept::{Kept, Last, Restored, of_published};
 use lwt::pipeline::watchdog::Pulse;
 use lwt::pipeline::{self, Failure, Message, Method, Plan, RunError, Service, Tail};
 use lwt::simd::Simd;
@@ -194,17 +194,16 @@ fn run(log: &Arc<Log>, plan: &Plan, windows: usize, kept: &mut Kepts) -> Vec<Sai
         pulse: Arc::new(Pulse::new(plan.workers)),
         stop: Box::new(|| false),
     };
-    let (mut said, mut state, mut keeper) = (vec![], State::default(), Keeper::default());
+    let (mut said, mut state) = (vec![], State::default());
     let done = pipeline::serve(plan, service, |message| match message {
         Message::Restored(restored) => {
             state = restored.state();
-            keeper = Keeper::resume(of_state(&state));
             Ok(())
         }
         Message::Window(window) => {
             state.apply(&window.changes);
             // As whoever publishes does.
-            for (key, bytes) in window.kept.into_iter().chain(keeper.changes(of_state(&state))) {
+            for (key, bytes) in window.kept.into_iter().chain(of_published(&window.changes, &state)) {
                 match bytes {
                     Some(bytes) => drop(kept.insert(key, bytes.into_bytes())),
                     None => assert!(kept.remove(&key).is_some(), "{key} was not there"),

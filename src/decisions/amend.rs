@@ -279,7 +279,7 @@ mod tests {
             }
             // Only what is decided is marked, and nobody comes or goes.
             prop_assert!(all.iter().all(|(fact, diff)| diff.abs() == 1 && !matches!(fact, Fact::Alive(_))));
-            let by_use: BTreeSet<(VmId, VmId)> = state.pairs().map(|(pair, _)| pair.clone()).collect();
+            let by_use: BTreeSet<(VmId, VmId)> = state.dependencies().map(|of| (of.a, of.b)).collect();
             for held in after.dependencies() {
                 prop_assert!(held.decided.is_some() || by_use.contains(&(held.a, held.b)));
             }

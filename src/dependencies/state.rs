@@ -57,17 +57,15 @@ impl State {
         state
     }
 
-    /// Its parts: the VMs.
-    pub fn membered(&self) -> impl Iterator<Item = (&VmId, Membered)> {
-        self.members.iter().map(|(vm, ensembles)| {
-            let (idle, ignored) = (self.idle.contains(vm), self.ignored.contains(vm));
-            (vm, Membered { ensembles: ensembles.clone(), idle, ignored })
-        })
+    /// Its parts: a VM, if it exists.
+    pub fn membered(&self, vm: &VmId) -> Option<Membered> {
+        let (idle, ignored) = (self.idle.contains(vm), self.ignored.contains(vm));
+        self.members.get(vm).map(|of| Membered { ensembles: of.clone(), idle, ignored })
     }
 
-    /// Its parts: the pairs.
-    pub fn pairs(&self) -> impl Iterator<Item = (&(VmId, VmId), &Since)> {
-        self.pairs.iter()
+    /// Its parts: a pair, if it is held dependent.
+    pub fn since(&self, a: &VmId, b: &VmId) -> Option<Since> {
+        self.pairs.get(&(a.clone(), b.clone())).copied()
     }
 
     /// Adds one window's differences.
@@ -319,8 +317,8 @@ pub mod tests {
         assert_eq!(again.facts(), state.facts());
         let resumed = State::resume(
             state.windows,
-            state.membered().map(|(vm, of)| (vm.clone(), of)),
-            state.pairs().map(|(pair, since)| (pair.clone(), *since)),
+            state.members().map(|(vm, _)| (vm.clone(), state.membered(vm).unwrap())),
+            state.pairs.clone().into_iter(),
         );
         assert_eq!(resumed, state);
     }

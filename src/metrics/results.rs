@@ -146,7 +146,7 @@ impl Results {
         let [vms, ensembles, dependencies] = &self.held;
         vms.set(state.members().len() as i64);
         ensembles.set(state.ensembles().len() as i64);
-        dependencies.set(state.pairs().count() as i64);
+        dependencies.set(state.pair_count() as i64);
     }
 
     pub(super) fn look(&self, now_ms: i64) {

@@ -1,7 +1,7 @@
 //! What outlives a restart: all that the flow knows beyond the samples of the last window, one entry for each
 //! thing. Stages say after each window what changed of theirs; [`Kept`] is the form in which it is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::mem;
 
@@ -69,26 +69,22 @@ pub type Change = (String, Option<String>);
 impl Kept {
     /// Its key: what it is about.
     fn key(&self) -> String {
-        let of = |kind: &str, about: &[&str]| {
-            let all: Vec<&str> = [kind].into_iter().chain(about.iter().copied()).collect();
-            serde_json::json!(all).to_string()
-        };
         match self {
-            Kept::Vm(vm, _) => of("vm", &[vm.as_str()]),
-            Kept::Pair(a, b, _) => of("pair", &[a.as_str(), b.as_str()]),
-            Kept::Seen(_) => of("seen", &[]),
-            Kept::Names(vm, _) => of("names", &[vm.as_str()]),
-            Kept::Resting(name, ..) => of("resting", &[name]),
-            Kept::NextName(_) => of("next_name", &[]),
-            Kept::Evidence(a, part, _) => of("evidence", &[a.as_str(), &part.to_string()]),
-            Kept::Control(a, part, _) => of("control", &[a.as_str(), &part.to_string()]),
-            Kept::Member(vm, _) => of("member", &[vm.as_str()]),
-            Kept::Since(a, b, _) => of("since", &[a.as_str(), b.as_str()]),
-            Kept::Verdict(verdict, _) => of("verdict", &[verdict.cause.as_str(), verdict.vm.as_str()]),
-            Kept::Decision(decision) => of("decision", &[&decision.what.about().key()]),
+            Kept::Vm(vm, _) => key(&["vm", vm.as_str()]),
+            Kept::Pair(a, b, _) => key(&["pair", a.as_str(), b.as_str()]),
+            Kept::Seen(_) => key(&["seen"]),
+            Kept::Names(vm, _) => key(&["names", vm.as_str()]),
+            Kept::Resting(name, ..) => key(&["resting", name]),
+            Kept::NextName(_) => key(&["next_name"]),
+            Kept::Evidence(a, part, _) => key(&["evidence", a.as_str(), &part.to_string()]),
+            Kept::Control(a, part, _) => key(&["control", a.as_str(), &part.to_string()]),
+            Kept::Member(vm, _) => member_key(vm),
+            Kept::Since(a, b, _) => since_key(a, b),
+            Kept::Verdict(verdict, _) => key(&["verdict", verdict.cause.as_str(), verdict.vm.as_str()]),
+            Kept::Decision(decision) => key(&["decision", &decision.what.about().key()]),
             Kept::Amended(fact, diff) => serde_json::json!(["amended", fact, diff]).to_string(),
-            Kept::Windows(_) => of("windows", &[]),
-            Kept::Last(_) => of("last", &[]),
+            Kept::Windows(_) => key(&["windows"]),
+            Kept::Last(_) => key(&["last"]),
         }
     }
 
@@ -96,6 +92,19 @@ impl Kept {
     pub fn entry(&self) -> (String, String) {
         (self.key(), serde_json::to_string(self).expect("plain data is always JSON"))
     }
+}
+
+/// The key of an entry of this kind: a JSON array.
+fn key(about: &[&str]) -> String {
+    serde_json::to_string(about).expect("plain data is always JSON")
+}
+
+fn member_key(vm: &VmId) -> String {
+    key(&["member", vm.as_str()])
+}
+
+fn since_key(a: &VmId, b: &VmId) -> String {
+    key(&["since", a.as_str(), b.as_str()])
 }
 
 /// What one stage has said of its entries: finds out what changed since.
@@ -228,11 +237,22 @@ pub fn of_names(names: &Names) -> impl Iterator<Item = Kept> + '_ {
     held.chain(resting).chain([Kept::NextName(names.next())])
 }
 
-/// The entries of what was published.
-pub fn of_state(state: &State) -> impl Iterator<Item = Kept> + '_ {
-    let vms = state.membered().map(|(vm, membered)| Kept::Member(vm.clone(), membered));
-    let pairs = state.pairs().map(|((a, b), since)| Kept::Since(a.clone(), b.clone(), *since));
-    vms.chain(pairs).chain([Kept::Windows(state.windows)])
+/// What `changes`, which `state` already has in it, change of the entries of what was published.
+pub fn of_published(changes: &[(Fact, isize)], state: &State) -> Vec<Change> {
+    let vms: BTreeSet<&VmId> = changes.iter().filter_map(|(fact, _)| fact.vm()).collect();
+    let pairs: BTreeSet<(&VmId, &VmId)> = changes.iter().filter_map(|(fact, _)| fact.pair()).collect();
+    let change = |kept: Option<Kept>, gone: &dyn Fn() -> String| match kept.map(|kept| kept.entry()) {
+        Some((key, bytes)) => (key, Some(bytes)),
+        None => (gone(), None),
+    };
+    let vms = vms
+        .into_iter()
+        .map(|vm| change(state.membered(vm).map(|of| Kept::Member(vm.clone(), of)), &|| member_key(vm)));
+    let pairs = pairs.into_iter().map(|(a, b)| {
+        change(state.since(a, b).map(|since| Kept::Since(a.clone(), b.clone(), since)), &|| since_key(a, b))
+    });
+    let (key, bytes) = Kept::Windows(state.windows).entry();
+    vms.chain(pairs).chain([(key, Some(bytes))]).collect()
 }
 
 #[cfg(test)]
@@ -255,12 +275,16 @@ mod tests {
     fn what_is_written_is_what_is_read() {
         let (a, b) = (VmId::new("a\"]"), VmId::new("h/b"));
         let mut state = State::default();
-        state.apply(&[
+        let begins = [
             (Fact::Alive(a.clone()), 1),
             (Fact::Idle(a.clone()), 1),
             (Fact::Member(a.clone(), Ensemble::new("e1")), 1),
             (Fact::Pair(a.clone(), b.clone(), Some(some_evidence())), 1),
-        ]);
+        ];
+        state.apply(&begins);
+        let published = of_published(&begins, &state).into_iter().filter_map(|(_, bytes)| bytes);
+        let published: Vec<Kept> = published.map(|bytes| serde_json::from_str(&bytes).unwrap()).collect();
+        assert_eq!(published.len(), 3, "the VM, the pair, and how many windows");
         let mut names = Names::default();
         names.name(&[vec![a.clone(), b.clone()]]);
         names.name(&[]);
@@ -282,7 +306,7 @@ mod tests {
             Kept::Evidence(a, 0, vec![(b, record)]),
             Kept::Last(last.clone()),
         ];
-        let entries = || of_state(&state).chain(of_names(&names)).chain(more.clone());
+        let entries = || of_names(&names).chain(published.clone()).chain(more.clone());
         let (mut keeper, mut log) = (Keeper::default(), BTreeMap::new());
         written(keeper.changes(entries()), &mut log);
         let restored = Restored::new(&log).unwrap();
@@ -298,6 +322,31 @@ mod tests {
         assert_eq!(resumed.changes(entries()), [], "nothing changed");
         written(resumed.changes(std::iter::empty()), &mut log);
         assert!(log.is_empty(), "{log:?}");
+    }
+
+    #[test]
+    fn what_is_published_is_what_its_changes_add_up_to() {
+        let (a, b, e) = (VmId::new("a"), VmId::new("b"), Ensemble::new("e1"));
+        let pair = Fact::Pair(a.clone(), b.clone(), None);
+        let windows = [
+            vec![(Fact::Alive(a.clone()), 1), (Fact::Alive(b.clone()), 1), (Fact::Idle(b.clone()), 1)],
+            vec![(Fact::Idle(b.clone()), -1), (Fact::Member(a.clone(), e.clone()), 1)],
+            vec![(Fact::Member(b.clone(), e.clone()), 1), (pair.clone(), 1)],
+            vec![(pair.clone(), -1), (Fact::Confirmed(a.clone(), b.clone(), Some(some_evidence())), 1)],
+            vec![(Fact::Ignored(a.clone()), 1)],
+            vec![(Fact::Confirmed(a.clone(), b.clone(), Some(some_evidence())), -1)],
+            vec![(Fact::Member(b.clone(), e), -1), (Fact::Alive(b), -1)],
+            vec![],
+        ];
+        let (mut state, mut log) = (State::default(), BTreeMap::new());
+        for changes in windows {
+            state.apply(&changes);
+            written(of_published(&changes, &state), &mut log);
+            let (key, last) = Kept::Last(Last { pane: 1, settings: String::new() }).entry();
+            let whole = log.clone().into_iter().chain([(key, last.into_bytes())]).collect();
+            assert_eq!(Restored::new(&whole).unwrap().state(), state, "after {changes:?}");
+        }
+        assert_eq!(log.into_keys().collect::<Vec<_>>(), [r#"["member","a"]"#, r#"["windows"]"#]);
     }
 
     #[test]

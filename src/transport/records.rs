@@ -2,6 +2,7 @@
 //! contract is in the README.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::types::VmId;
 
@@ -174,14 +175,14 @@ pub struct EventData {
 }
 
 /// A record of an output topic: which topic, its key, and its value, `None` a tombstone.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Record {
     /// The topic's default name.
     pub topic: Topic,
     /// The key, by which a compacted topic keeps the last value.
     pub key: String,
     /// The value.
-    pub value: Option<serde_json::Value>,
+    pub value: Option<Box<RawValue>>,
 }
 
 /// The output topics.

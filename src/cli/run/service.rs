@@ -15,7 +15,7 @@ use crate::config::{Config, spell};
 use crate::dependencies::State;
 use crate::events;
 use crate::metrics::{About, Metrics, Published};
-use crate::pipeline::kept::{Keeper, Kept, Last, Restored, of_state};
+use crate::pipeline::kept::{Kept, Last, Restored, of_published};
 use crate::pipeline::watchdog::Pulse;
 use crate::pipeline::{self, Failure, Load, Message, Open, Plan, Service, Tail, Window};
 use crate::serve::{Pages, Server, View};
@@ -220,7 +220,6 @@ struct Results {
     hop_ms: i64,
     settings: String,
     state: State,
-    keeper: Keeper,
     view: View,
 }
 
@@ -236,14 +235,12 @@ impl Results {
             hop_ms: config.hop.as_millis() as i64,
             settings: settings.to_string(),
             state: State::default(),
-            keeper: Keeper::default(),
             view,
         }
     }
 
     fn resume(&mut self, restored: &Restored) {
         self.state = restored.state();
-        self.keeper = Keeper::resume(of_state(&self.state));
         let last = restored.last().map(|last| (last.pane as i64 + 1) * self.hop_ms);
         if let (Some(results), Some(last_ms)) = (self.view.metrics.results(), last) {
             results.restored(&self.state, last_ms);
@@ -259,7 +256,7 @@ impl Results {
         let refused = window.summary.refused.iter().map(dead_letter);
         let mut out = records.into_iter().chain(refused).map(|record| self.out(record)).collect::<Vec<Out>>();
         let last = Last { pane: (end_ms / self.hop_ms - 1) as u64, settings: self.settings.clone() };
-        let published = self.keeper.changes(of_state(&self.state));
+        let published = of_published(&window.changes, &self.state);
         let (key, bytes) = Kept::Last(last).entry();
         let kept = window.kept.iter().cloned().chain(published).chain([(key, Some(bytes))]);
         out.extend(kept.map(|(key, bytes)| Out {
@@ -298,7 +295,7 @@ impl Results {
             Topic::Events => &self.topics.events,
             Topic::DeadLetter => &self.topics.deadletter,
         };
-        let value = record.value.map(|value| value.to_string().into_bytes());
+        let value = record.value.map(|value| Box::<str>::from(value).into_string().into_bytes());
         Out { topic: topic.clone(), key: record.key.into_bytes(), value }
     }
 }
