@@ -2,7 +2,7 @@
 //! one event, except that a pair that ends and begins again in one window has only changed. Nothing else is
 //! compared here, the differences come from the dataflow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
@@ -20,15 +20,15 @@ const SOURCE: &str = "/lwt";
 /// A VM that wakes is `lwt.vm.active`, one that is ignored no longer `lwt.vm.considered`; one that is gone only that, whatever
 /// it did before.
 pub fn events(changes: &[(Fact, isize)], window_end_ms: i64) -> Vec<Event> {
+    events_of(changes, &pairs(changes), window_end_ms)
+}
+
+fn events_of(changes: &[(Fact, isize)], pairs: &Pairs<'_>, window_end_ms: i64) -> Vec<Event> {
     let gone = |vm: &VmId| changes.binary_search(&(Fact::Alive(vm.clone()), -1)).is_ok();
-    let (ended, begun) = (pairs(changes, -1), pairs(changes, 1));
-    let said = |(fact, diff): &(Fact, isize)| match fact {
-        Fact::Idle(vm) | Fact::Ignored(vm) if *diff < 0 && gone(vm) => None,
-        Fact::Pair(a, b, _) | Fact::Confirmed(a, b, _) if *diff < 0 && begun.contains(&(a, b)) => None,
-        Fact::Pair(a, b, _) | Fact::Confirmed(a, b, _) if *diff > 0 && ended.contains(&(a, b)) => {
-            Some(Change::Changes)
-        }
-        _ => Some(if *diff > 0 { Change::Begins } else { Change::Ends }),
+    let said = |(fact, diff): &(Fact, isize)| match (fact, fact.pair().map(|pair| pairs[&pair])) {
+        (Fact::Idle(vm) | Fact::Ignored(vm), _) if *diff < 0 && gone(vm) => None,
+        (_, Some(Change::Changes)) => (*diff > 0).then_some(Change::Changes),
+        _ => Some(Change::of(*diff)),
     };
     let mut events: Vec<Event> = changes
         .iter()
@@ -46,13 +46,12 @@ pub fn records(changes: &[(Fact, isize)], state: &State, window_end_ms: i64) -> 
         let value = state.knows(vm).then(|| versioned(state.assignment(vm), window_end_ms));
         Record { topic: Topic::Assignments, key: vm.to_string(), value }
     });
-    let mut changed = pairs(changes, -1);
-    changed.append(&mut pairs(changes, 1));
-    let dependencies = changed.into_iter().map(|(a, b)| {
+    let pairs = pairs(changes);
+    let dependencies = pairs.keys().map(|(a, b)| {
         let value = state.dependency(a, b).map(|pair| versioned(pair, window_end_ms));
         Record { topic: Topic::Dependencies, key: pair_key(a, b), value }
     });
-    let events = events(changes, window_end_ms).into_iter().map(|event| {
+    let events = events_of(changes, &pairs, window_end_ms).into_iter().map(|event| {
         let key = event.subject.clone().unwrap_or_default();
         Record { topic: Topic::Events, key, value: Some(raw(&event)) }
     });
@@ -74,18 +73,31 @@ fn raw(record: &impl serde::Serialize) -> Box<RawValue> {
     to_raw_value(record).expect("plain records are always JSON")
 }
 
-/// The pairs that begin (1) or end (-1).
-fn pairs(changes: &[(Fact, isize)], sign: isize) -> BTreeSet<(&VmId, &VmId)> {
-    let of_sign = changes.iter().filter(|(_, diff)| diff.signum() == sign);
-    of_sign.filter_map(|(fact, _)| fact.pair()).collect()
+/// What happens to pairs.
+type Pairs<'a> = BTreeMap<(&'a VmId, &'a VmId), Change>;
+
+fn pairs(changes: &[(Fact, isize)]) -> Pairs<'_> {
+    let mut pairs = Pairs::new();
+    for (fact, diff) in changes {
+        if let Some(pair) = fact.pair() {
+            pairs.entry(pair).and_modify(|change| *change = Change::Changes).or_insert(Change::of(*diff));
+        }
+    }
+    pairs
 }
 
-/// What happens to a fact.
+/// What happens to a fact, or a pair.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Begins,
     Changes,
     Ends,
+}
+
+impl Change {
+    fn of(diff: isize) -> Self {
+        if diff > 0 { Change::Begins } else { Change::Ends }
+    }
 }
 
 fn event(fact: &Fact, change: Change, window_end_ms: i64) -> Event {

@@ -224,7 +224,6 @@ impl Sink {
             record = back;
             self.producer.poll(TURN);
         }
-        self.producer.poll(Duration::ZERO);
         Ok(())
     }
 
