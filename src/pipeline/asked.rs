@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Map, ToStream};
 
-use super::Plan;
-use super::flow::{Note, Proposal};
+use super::flow::Note;
 use super::kept::{Change, Keeper, Kept};
 use super::operators::{Out, Records, Timed, apart, per_window};
+use super::{Plan, Summary};
 use crate::decisions::record::{Decision, Entry};
 use crate::decisions::standing::Standing;
 use crate::dependencies::Fact;
@@ -37,7 +37,7 @@ type Differences<'s> = Records<'s, Timed<(Fact, isize)>>;
 pub fn amended<'s>(
     changes: Differences<'s>,
     notes: Records<'s, Timed<Note>>,
-    proposed: Records<'s, Timed<Proposal>>,
+    judged: Records<'s, Timed<Summary>>,
     plan: &Plan,
 ) -> (Differences<'s>, Records<'s, Timed<Change>>) {
     if !plan.heeds() {
@@ -50,10 +50,7 @@ pub fn amended<'s>(
         Note::Decision(key, value) => Some((Heard::Decision(key, value), pane)),
         _ => None,
     });
-    let windows = proposed.flat_map(|(proposal, pane)| match proposal {
-        Proposal::Window(_) => Some((Heard::Window, pane)),
-        Proposal::Vm(..) => None,
-    });
+    let windows = judged.map(|(_, pane)| (Heard::Window, pane));
     let mut standing = resumed(plan);
     let mut keeper = plan.resume.as_ref().map(|_| Keeper::resume(entries(&standing)));
     let judged_from = plan.judged_from();

@@ -19,7 +19,7 @@ use super::clustered;
 use super::coupled;
 use super::ignored::without_ignored;
 use super::kept::{Change, Keeper, Kept, of_names};
-use super::operators::{Out, Records, Timed, apart, per_window};
+use super::operators::{Out, Records, Timed, apart, per_window, split};
 use super::pairs::held_pairs;
 use super::windows::windows;
 use super::{Message, Method, Plan, Summary, Window};
@@ -83,7 +83,11 @@ pub fn build(
             (proposed, Some(pairs), kept.concat(held))
         }
     };
-    let (facts, kept) = apart(held(proposed.clone(), plan));
+    let (verdicts, summaries) = split(proposed, |proposal| match proposal {
+        Proposal::Vm(vm, verdict) => Ok((vm, verdict)),
+        Proposal::Window(summary) => Err(summary),
+    });
+    let (facts, kept) = apart(held(verdicts, plan));
     let before = if scope.index() == 0 { members_before(plan) } else { vec![] };
     let facts = facts.concat(before.to_stream(scope).container::<Vec<_>>());
     let facts = facts.map(|((fact, diff), pane)| (fact, pane, diff)).as_collection();
@@ -107,12 +111,9 @@ pub fn build(
     let others = facts.filter(|fact| !matches!(fact, Fact::Member(..)));
     let members = members.map(|(ensemble, vm)| Fact::Member(vm, ensemble));
     let changes = others.concat(members).concat(pairs).inner.map(|(fact, pane, diff)| ((fact, diff), pane));
-    let (changes, asked) = amended(changes, notes.clone(), proposed.clone(), plan);
+    let (changes, asked) = amended(changes, notes.clone(), summaries.clone(), plan);
     let changes = changes.map(|((fact, diff), pane)| (Reported::Change(fact, diff), pane));
-    let summaries = proposed.flat_map(|(proposal, pane)| match proposal {
-        Proposal::Window(summary) => Some((Reported::Window(summary), pane)),
-        Proposal::Vm(..) => None,
-    });
+    let summaries = summaries.map(|(summary, pane)| (Reported::Window(summary), pane));
     let kept = kept.concat(named).concat(asked).map(|(change, pane)| (Reported::Kept(change), pane));
     let notes = notes.flat_map(|(note, pane)| match note {
         Note::Verdict(..) | Note::Decision(..) => None,
@@ -220,12 +221,11 @@ fn verdict(status: Status) -> Verdict {
 }
 
 /// The differences of what is held of each VM.
-fn held<'s>(proposed: Records<'s, Timed<Proposal>>, plan: &Plan) -> Records<'s, Timed<Out<(Fact, isize)>>> {
-    let (worker, workers) = (proposed.scope().index() as u64, proposed.scope().peers() as u64);
-    let verdicts = proposed.flat_map(|(proposal, pane)| match proposal {
-        Proposal::Vm(vm, verdict) => Some(((vm, verdict), pane)),
-        Proposal::Window(_) => None,
-    });
+fn held<'s>(
+    verdicts: Records<'s, Timed<(VmId, Verdict)>>,
+    plan: &Plan,
+) -> Records<'s, Timed<Out<(Fact, isize)>>> {
+    let (worker, workers) = (verdicts.scope().index() as u64, verdicts.scope().peers() as u64);
     let of = |kept: &Kept| match kept {
         Kept::Vm(vm, held) if vm.hashed() % workers == worker => Some((vm.clone(), held.clone())),
         _ => None,
