@@ -36,30 +36,34 @@ pub fn find(samples: &[u32], bin_ms: u64) -> Option<Schedule> {
         if !whole || samples.len() < LEAST_TURNS * period {
             continue;
         }
-        let left: f64 = less_mean(&centred, period).map(|x| x * x).sum();
+        let left: f64 = less_mean(&centred, period).iter().map(|x| x * x).sum();
         let gain = 1.0 - left / variance;
         if gain > best.0 {
             best = (gain, Some(period));
         }
     }
     let period = best.1?;
-    let rest: Vec<f64> = less_mean(&centred, period).collect();
+    let rest = less_mean(&centred, period);
     let least = rest.iter().copied().fold(f64::INFINITY, f64::min);
     Some(Schedule { period, rest: rest.iter().map(|x| (x - least).round() as u32).collect() })
 }
 
 /// Each value less the mean of the others at its phase.
-fn less_mean(x: &[f64], period: usize) -> impl Iterator<Item = f64> {
+fn less_mean(x: &[f64], period: usize) -> Vec<f64> {
     let mut totals = vec![(0.0, 0.0); period];
-    for (t, x) in x.iter().enumerate() {
-        let (total, count) = &mut totals[t % period];
-        *total += x;
-        *count += 1.0;
+    for turn in x.chunks(period) {
+        for ((total, count), x) in totals.iter_mut().zip(turn) {
+            *total += x;
+            *count += 1.0;
+        }
     }
-    x.iter().enumerate().map(move |(t, x)| {
-        let (total, count) = totals[t % period];
-        x - (total - x) / (count - 1.0)
-    })
+    let mut rest = x.to_vec();
+    for turn in rest.chunks_mut(period) {
+        for (x, (total, count)) in turn.iter_mut().zip(&totals) {
+            *x -= (total - *x) / (count - 1.0);
+        }
+    }
+    rest
 }
 
 /// Makes innovations small at the phases at which they vary most: how much a scheduled job does, and by how much it

@@ -33,7 +33,8 @@ enum Heard {
 /// Differences of what is held.
 type Differences<'s> = Records<'s, Timed<(Fact, isize)>>;
 
-/// The differences, with those that verdicts and decisions make; and what is to be kept. In a flow that hears of none they are as they were.
+/// The differences, with those that verdicts and decisions make; and what is to be kept. In a flow that hears of none they
+/// are as they were.
 pub fn amended<'s>(
     changes: Differences<'s>,
     notes: Records<'s, Timed<Note>>,

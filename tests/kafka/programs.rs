@@ -24,7 +24,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// With these arguments and variables, below these roots; without the right to make groups the test is skipped, loudly; where `CI` is set it fails.
+    /// With these arguments and variables, below these roots; without the right to make groups the test is skipped,
+    /// loudly; where `CI` is set it fails.
     pub fn start(
         script: &str,
         (arguments, variables): (&[&str], &[(&str, &str)]),

@@ -234,7 +234,6 @@ fn was_refused(command: &Command, reports: &[Report]) -> bool {
 mod tests {
     use super::*;
     use crate::perturb::plan::Watched;
-    use crate::perturb::report::Report;
     use crate::transport::wire::read_message;
     use crate::types::HostId;
 
